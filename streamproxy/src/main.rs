@@ -1,0 +1,2 @@
+//! The stream proxy.
+fn main() {}
