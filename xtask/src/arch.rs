@@ -1,0 +1,9 @@
+//! `cargo xtask arch`.
+
+/// Flags of `cargo xtask arch`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

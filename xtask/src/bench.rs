@@ -1,0 +1,9 @@
+//! `cargo xtask bench`.
+
+/// Flags of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

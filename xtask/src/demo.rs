@@ -1,0 +1,9 @@
+//! `cargo xtask demo`.
+
+/// Flags of `cargo xtask demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}
