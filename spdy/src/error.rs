@@ -86,6 +86,9 @@ pub enum SessionError {
     /// The peer sent what cannot be read.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The peer sent data on a stream that was never opened: what it sends is not SPDY.
+    #[error("data on stream {0}, which was never opened")]
+    NeverOpened(u32),
 }
 
 impl SessionError {
@@ -93,6 +96,7 @@ impl SessionError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Decode(error) => error.fault(),
+            Self::NeverOpened(_) => Fault::Peer,
         }
     }
 }

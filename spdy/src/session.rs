@@ -243,7 +243,7 @@ impl Session {
             let event = match decoded.event {
                 None => return Ok(Handled { consumed, event: None }),
                 Some(Event::Data { stream, range, end, fin, .. }) => {
-                    self.data(stream, base + range.start..base + range.end, end, fin)
+                    self.data(stream, base + range.start..base + range.end, end, fin)?
                 }
                 Some(Event::Control { frame, .. }) => self.control(frame, out),
                 Some(Event::Opaque { .. }) => None,
@@ -260,14 +260,20 @@ impl Session {
         range: Range<usize>,
         end: bool,
         fin: bool,
-    ) -> Option<SessionEvent> {
-        // Data for a stream that is unknown, not replied to or ended is dropped, as spdystream does.
-        let stream = self.streams.get_mut(&id).filter(|stream| stream.receivable())?;
+    ) -> Result<Option<SessionEvent>, SessionError> {
+        let next = if id.initiated_by() == self.side { self.next } else { self.expected };
+        if id.get() >= next {
+            return Err(SessionError::NeverOpened(id.get()));
+        }
+        // Data for a stream that is not replied to, or over, is dropped, as spdystream does.
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.receivable()) else {
+            return Ok(None);
+        };
         if fin {
             stream.finished_by_peer();
             self.drop_if_over(id);
         }
-        Some(SessionEvent::Data { id, range, end, fin })
+        Ok(Some(SessionEvent::Data { id, range, end, fin }))
     }
 
     fn control(&mut self, frame: Frame, out: &mut Vec<u8>) -> Option<SessionEvent> {
