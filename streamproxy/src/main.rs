@@ -1,2 +1,18 @@
 //! The stream proxy.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use streamway_streamproxy::args::{Cli, Role};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    streamway_daemon::exit::main(|| match Cli::try_parse() {
+        Ok(cli) => match cli.role {
+            Role::Node(args) => streamway_streamproxy::node::run(args),
+        },
+        Err(error) => Err(error.into()),
+    })
+}

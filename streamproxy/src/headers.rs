@@ -1,0 +1,106 @@
+//! What of a request's and a response's headers crosses the proxy.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Headers of one connection, not of the message (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Headers by which a proxy that is trusted says who the caller is. The kubelet trusts none, and
+/// what does not cross cannot come to be trusted.
+const IDENTITY_PREFIXES: [&str; 2] = ["x-remote-", "impersonate-"];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Removes the headers of the connection, those that `Connection` names among them.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Removes the caller's credentials and every claim of an identity, and notes the caller's address.
+/// The kubelet is spoken to as the proxy.
+pub(crate) fn strip_identity(headers: &mut HeaderMap, caller: IpAddr) {
+    headers.remove(header::AUTHORIZATION);
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            IDENTITY_PREFIXES
+                .iter()
+                .any(|prefix| name.as_str().starts_with(prefix))
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+    let chain = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .chain([caller.to_string()])
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Ok(chain) = HeaderValue::from_str(&chain) {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_connection_names_stays_on_the_connection() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn claims_of_identity_do_not_cross() {
+        let mut headers = map(&[
+            ("authorization", "Bearer x"),
+            ("x-remote-user", "admin"),
+            ("x-remote-extra-scopes", "all"),
+            ("impersonate-user", "admin"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]);
+        strip_identity(&mut headers, Ipv4Addr::new(10, 0, 0, 2).into());
+        assert_eq!(headers, map(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2")]));
+    }
+}

@@ -1,0 +1,151 @@
+//! Accepts connections: TCP, TLS, HTTP/1.1 and HTTP/2, as a kubelet does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use streamway_daemon::shutdown::{Phase, Shutdown};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::auth::PeerCertificates;
+use crate::conn::Conn;
+use crate::handler::{Node, Peer};
+
+/// How long a TLS handshake may take; kube-apiserver gives 10 s too.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a request's headers may take.
+const HEADERS: Duration = Duration::from_secs(30);
+
+/// Handshakes at the same time: what is not authenticated yet must not take all the memory.
+const HANDSHAKES: usize = 512;
+
+/// Largest request head in bytes, as kubelet's `MaxHeaderBytes` in effect for a hyper buffer.
+const MAX_HEAD: usize = 1 << 20;
+
+/// Binds with `SO_REUSEPORT`, so that an update's old and new process can hold the port together.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Has the kernel notice a peer that vanished: 30 s of silence, then three probes 10 s apart.
+pub(crate) fn keep_alive(tcp: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    // Without it a dead peer costs more time, nothing else.
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+}
+
+/// Accepts until [`Phase::Closing`]; then connections take no further request, and what runs on them
+/// runs on.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    node: Arc<Node>,
+    shutdown: Shutdown,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.reached(Phase::Closing) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: others have to close first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
+            return;
+        };
+        let (tls, node, shutdown) = (tls.clone(), Arc::clone(&node), shutdown.clone());
+        tokio::spawn(async move {
+            keep_alive(&tcp);
+            let shaken = timeout(HANDSHAKE, tls.accept(Conn::new(tcp))).await;
+            drop(permit);
+            let stream = match shaken {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%address, %error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(%address, "a TLS handshake took more than 10 s");
+                    return;
+                }
+            };
+            let session = stream.get_ref().1;
+            let certificates = session.peer_certificates().map(|chain| {
+                PeerCertificates(chain.iter().map(|der| der.clone().into_owned()).collect())
+            });
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            let peer = Arc::new(Peer {
+                address,
+                certificates,
+            });
+            let service = service_fn(move |request| {
+                let (node, peer) = (Arc::clone(&node), Arc::clone(&peer));
+                async move { Ok::<_, std::convert::Infallible>(node.handle(request, peer).await) }
+            });
+            let result = if http2 {
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::pin!(connection);
+                tokio::select! {
+                    result = connection.as_mut() => result,
+                    () = shutdown.reached(Phase::Closing) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
+            } else {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADERS)
+                    .max_buf_size(MAX_HEAD)
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
+                tokio::pin!(connection);
+                tokio::select! {
+                    result = connection.as_mut() => result,
+                    () = shutdown.reached(Phase::Closing) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%address, %error, "a connection ended");
+            }
+        });
+    }
+}
