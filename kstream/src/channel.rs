@@ -101,13 +101,24 @@ impl StreamOptions {
 
     fn from_query(query: &str, names: [&str; 4], yes: &[&str]) -> Result<Self, NoStreams> {
         let wants = |name: &str| {
-            let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            let pairs = query
+                .split('&')
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let value = pairs.into_iter().find(|(own, _)| *own == name);
             value.is_some_and(|(_, value)| yes.contains(&value))
         };
         let [stdin, stdout, stderr, tty] = names.map(wants);
-        let options = Self { stdin, stdout, stderr: stderr && !tty, tty };
-        if stdin || stdout || options.stderr { Ok(options) } else { Err(NoStreams) }
+        let options = Self {
+            stdin,
+            stdout,
+            stderr: stderr && !tty,
+            tty,
+        };
+        if stdin || stdout || options.stderr {
+            Ok(options)
+        } else {
+            Err(NoStreams)
+        }
     }
 }
 
@@ -118,11 +129,26 @@ mod tests {
     #[test]
     fn kubelets_query() {
         let options = |query| StreamOptions::from_kubelet_query(query);
-        let all = StreamOptions { stdin: true, stdout: true, stderr: true, tty: false };
+        let all = StreamOptions {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            tty: false,
+        };
         assert_eq!(options("command=sh&input=1&output=1&error=1"), Ok(all));
-        let terminal = StreamOptions { stderr: false, tty: true, ..all };
+        let terminal = StreamOptions {
+            stderr: false,
+            tty: true,
+            ..all
+        };
         assert_eq!(options("input=1&output=1&error=1&tty=1"), Ok(terminal));
-        for nothing in ["", "command=ls", "output=true", "output=0&output=1", "tty=1&error=1"] {
+        for nothing in [
+            "",
+            "command=ls",
+            "output=true",
+            "output=0&output=1",
+            "tty=1&error=1",
+        ] {
             assert_eq!(options(nothing), Err(NoStreams), "{nothing}");
         }
     }

@@ -58,7 +58,9 @@ impl PortForwardStream {
                 _ => {}
             }
         }
-        let number = port.and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+        let number = port
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port > 0);
         let port = number.ok_or_else(|| StreamError::Port(port.map(str::to_owned)))?;
         let kind = match kind {
             Some("error") => StreamKind::Error,
@@ -66,13 +68,17 @@ impl PortForwardStream {
             other => return Err(StreamError::Kind(other.map(str::to_owned))),
         };
         let request_id = match (request, kind) {
-            (Some(text), _) => {
-                text.parse().map_err(|_| StreamError::RequestId(text.to_owned()))?
-            }
+            (Some(text), _) => text
+                .parse()
+                .map_err(|_| StreamError::RequestId(text.to_owned()))?,
             (None, StreamKind::Error) => stream,
             (None, StreamKind::Data) => stream.saturating_sub(2),
         };
-        Ok(Self { kind, port, request_id })
+        Ok(Self {
+            kind,
+            port,
+            request_id,
+        })
     }
 }
 
@@ -87,17 +93,38 @@ mod tests {
 
     #[test]
     fn streams_of_a_connection_have_its_id() {
-        let error = parse(5, &[("streamType", "error"), ("Port", "80"), ("requestID", "3")]);
+        let error = parse(
+            5,
+            &[("streamType", "error"), ("Port", "80"), ("requestID", "3")],
+        );
         assert_eq!(error, Ok((StreamKind::Error, 80, 3)));
-        let data = parse(7, &[("streamtype", "data"), ("port", "80"), ("requestid", "3")]);
+        let data = parse(
+            7,
+            &[("streamtype", "data"), ("port", "80"), ("requestid", "3")],
+        );
         assert_eq!(data, Ok((StreamKind::Data, 80, 3)));
     }
 
     #[test]
     fn old_clients_have_the_error_streams_id() {
-        assert_eq!(parse(5, &[("streamtype", "error"), ("port", "1")]).unwrap().2, 5);
-        assert_eq!(parse(7, &[("streamtype", "data"), ("port", "1")]).unwrap().2, 5);
-        assert_eq!(parse(1, &[("streamtype", "data"), ("port", "1")]).unwrap().2, 0);
+        assert_eq!(
+            parse(5, &[("streamtype", "error"), ("port", "1")])
+                .unwrap()
+                .2,
+            5
+        );
+        assert_eq!(
+            parse(7, &[("streamtype", "data"), ("port", "1")])
+                .unwrap()
+                .2,
+            5
+        );
+        assert_eq!(
+            parse(1, &[("streamtype", "data"), ("port", "1")])
+                .unwrap()
+                .2,
+            0
+        );
     }
 
     #[test]
@@ -106,10 +133,16 @@ mod tests {
             let error = parse(1, &[("streamtype", "data"), ("port", port)]);
             assert_eq!(error, Err(StreamError::Port(Some(port.into()))));
         }
-        assert_eq!(parse(1, &[("streamtype", "data")]), Err(StreamError::Port(None)));
+        assert_eq!(
+            parse(1, &[("streamtype", "data")]),
+            Err(StreamError::Port(None))
+        );
         let kind = parse(1, &[("streamtype", "stdin"), ("port", "1")]);
         assert_eq!(kind, Err(StreamError::Kind(Some("stdin".into()))));
-        let id = parse(1, &[("streamtype", "data"), ("port", "1"), ("requestid", "a")]);
+        let id = parse(
+            1,
+            &[("streamtype", "data"), ("port", "1"), ("requestid", "a")],
+        );
         assert_eq!(id, Err(StreamError::RequestId("a".into())));
     }
 }

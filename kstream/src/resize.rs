@@ -26,8 +26,14 @@ mod tests {
 
     #[test]
     fn as_client_go_writes_it() {
-        let size = TerminalSize { width: 80, height: 24 };
+        let size = TerminalSize {
+            width: 80,
+            height: 24,
+        };
         assert_eq!(size.to_json(), b"{\"Width\":80,\"Height\":24}\n");
-        assert_eq!(serde_json::from_slice::<TerminalSize>(&size.to_json()).unwrap(), size);
+        assert_eq!(
+            serde_json::from_slice::<TerminalSize>(&size.to_json()).unwrap(),
+            size
+        );
     }
 }

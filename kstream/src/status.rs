@@ -89,7 +89,10 @@ pub enum StatusError {
 impl Status {
     /// A command ended well.
     pub fn success() -> Self {
-        Self { status: SUCCESS.to_owned(), ..Self::default() }
+        Self {
+            status: SUCCESS.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// The stream failed, in the shape of upstream's translator.
@@ -99,7 +102,10 @@ impl Status {
             message: format!("Internal error occurred: {text}"),
             reason: "InternalError".to_owned(),
             details: Some(Details {
-                causes: vec![Cause { reason: String::new(), message: text.to_owned() }],
+                causes: vec![Cause {
+                    reason: String::new(),
+                    message: text.to_owned(),
+                }],
             }),
             code: Some(500),
             ..Self::default()
@@ -133,7 +139,10 @@ pub fn parse(json: &[u8]) -> Result<Outcome, StatusError> {
             return Ok(Outcome::ExitCode(code));
         }
     }
-    Ok(Outcome::Failure { reason: status.reason, message: status.message })
+    Ok(Outcome::Failure {
+        reason: status.reason,
+        message: status.message,
+    })
 }
 
 #[cfg(test)]
@@ -142,7 +151,10 @@ mod tests {
 
     #[test]
     fn as_upstream_writes_them() {
-        assert_eq!(Status::success().to_json(), br#"{"metadata":{},"status":"Success"}"#);
+        assert_eq!(
+            Status::success().to_json(),
+            br#"{"metadata":{},"status":"Success"}"#
+        );
         let text = String::from_utf8(Status::internal_error("X").to_json()).unwrap();
         assert_eq!(
             text,
@@ -152,7 +164,10 @@ mod tests {
 
     #[test]
     fn what_they_say() {
-        let success = [r#"{"status":"Success"}"#, r#"{"metadata":{},"status":"Success"}"#];
+        let success = [
+            r#"{"status":"Success"}"#,
+            r#"{"metadata":{},"status":"Success"}"#,
+        ];
         for json in success {
             assert_eq!(parse(json.as_bytes()).unwrap(), Outcome::Success);
         }
@@ -163,13 +178,25 @@ mod tests {
             assert_eq!(parse(json.as_bytes()).unwrap(), Outcome::ExitCode(code));
         }
         let json = br#"{"kind":"Status","status":"Failure","reason":"InternalError","message":"m","code":500}"#;
-        let failure = Outcome::Failure { reason: "InternalError".into(), message: "m".into() };
+        let failure = Outcome::Failure {
+            reason: "InternalError".into(),
+            message: "m".into(),
+        };
         assert_eq!(parse(json).unwrap(), failure);
     }
 
     #[test]
     fn what_is_none() {
-        for junk in ["", "{", "null", "[]", "exit 1", r#"{"status":"Maybe"}"#, r#"{}"#, r#"{"status":1}"#] {
+        for junk in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "exit 1",
+            r#"{"status":"Maybe"}"#,
+            r#"{}"#,
+            r#"{"status":1}"#,
+        ] {
             assert!(parse(junk.as_bytes()).is_err(), "{junk}");
         }
     }

@@ -16,7 +16,8 @@ const TUNNEL_SUFFIX: &str = ".k8s.io";
 const BEARER_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// The header by which SPDY clients offer versions.
-pub const STREAM_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+pub const STREAM_PROTOCOL_VERSION: HeaderName =
+    HeaderName::from_static("x-stream-protocol-version");
 
 /// Remote command's and port-forward's protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,14 +73,21 @@ impl Subprotocol {
 
     /// The protocol of a name; `None` for an unknown one.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.as_str() == name)
     }
 }
 
 /// The subprotocols that a WebSocket request offers, in its order.
 pub fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let line = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|line| line.to_str().ok());
-    line.into_iter().flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty())
+    let line = headers
+        .get(header::SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|line| line.to_str().ok());
+    line.into_iter()
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
 }
 
 /// Whether a request asks for a WebSocket: `Upgrade: websocket` in any case, and a `Connection` that
@@ -94,7 +102,9 @@ pub fn is_spdy_upgrade(headers: &HeaderMap) -> bool {
 }
 
 fn upgrades_to(headers: &HeaderMap, protocol: &str) -> bool {
-    let token = headers.get(header::UPGRADE).and_then(|token| token.to_str().ok());
+    let token = headers
+        .get(header::UPGRADE)
+        .and_then(|token| token.to_str().ok());
     let connection = headers.get_all(header::CONNECTION).iter();
     token.is_some_and(|token| token.trim().eq_ignore_ascii_case(protocol))
         && connection
@@ -115,7 +125,9 @@ pub fn offers_tunnel(headers: &HeaderMap) -> Option<&str> {
 /// The SPDY protocol inside a tunnelling subprotocol: `portforward.k8s.io`. Empty for a name that
 /// is none.
 pub fn tunnel_spdy_protocol(name: &str) -> &str {
-    let inner = name.strip_prefix(TUNNEL_PREFIX).filter(|inner| inner.ends_with(TUNNEL_SUFFIX));
+    let inner = name
+        .strip_prefix(TUNNEL_PREFIX)
+        .filter(|inner| inner.ends_with(TUNNEL_SUFFIX));
     inner.unwrap_or_default()
 }
 
@@ -169,11 +181,20 @@ mod tests {
             ("v5.channel.k8s.io.x", false),
             ("", false),
         ] {
-            assert_eq!(offers_v5(&headers(&[("sec-websocket-protocol", offer)])), wanted, "{offer}");
+            assert_eq!(
+                offers_v5(&headers(&[("sec-websocket-protocol", offer)])),
+                wanted,
+                "{offer}"
+            );
         }
-        let lines = [("sec-websocket-protocol", "v4.channel.k8s.io"),
-                     ("sec-websocket-protocol", "v5.channel.k8s.io")];
-        assert!(!offers_v5(&headers(&lines)), "only the first line counts, as upstream");
+        let lines = [
+            ("sec-websocket-protocol", "v4.channel.k8s.io"),
+            ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ];
+        assert!(
+            !offers_v5(&headers(&lines)),
+            "only the first line counts, as upstream"
+        );
     }
 
     #[test]
@@ -186,19 +207,37 @@ mod tests {
             ("websockets", "Upgrade", false),
         ] {
             let headers = headers(&[("upgrade", upgrade), ("connection", connection)]);
-            assert_eq!(is_websocket_upgrade(&headers), wanted, "{upgrade} {connection}");
+            assert_eq!(
+                is_websocket_upgrade(&headers),
+                wanted,
+                "{upgrade} {connection}"
+            );
         }
-        assert!(is_spdy_upgrade(&headers(&[("upgrade", "spdy/3.1"), ("connection", "Upgrade")])));
+        assert!(is_spdy_upgrade(&headers(&[
+            ("upgrade", "spdy/3.1"),
+            ("connection", "Upgrade")
+        ])));
         assert!(!is_websocket_upgrade(&headers(&[("upgrade", "websocket")])));
     }
 
     #[test]
     fn tunnels_have_a_prefix_and_a_suffix() {
-        assert_eq!(tunnel_spdy_protocol("SPDY/3.1+portforward.k8s.io"), "portforward.k8s.io");
-        for other in ["v2.portforward.k8s.io", "SPDY/3.1+portforward", "SPDY/3.1", "portforward.k8s.io"] {
+        assert_eq!(
+            tunnel_spdy_protocol("SPDY/3.1+portforward.k8s.io"),
+            "portforward.k8s.io"
+        );
+        for other in [
+            "v2.portforward.k8s.io",
+            "SPDY/3.1+portforward",
+            "SPDY/3.1",
+            "portforward.k8s.io",
+        ] {
             assert_eq!(tunnel_spdy_protocol(other), "", "{other}");
         }
-        let offer = headers(&[("sec-websocket-protocol", "v4.channel.k8s.io, SPDY/3.1+portforward.k8s.io")]);
+        let offer = headers(&[(
+            "sec-websocket-protocol",
+            "v4.channel.k8s.io, SPDY/3.1+portforward.k8s.io",
+        )]);
         assert_eq!(offers_tunnel(&offer), Some("SPDY/3.1+portforward.k8s.io"));
     }
 
@@ -206,8 +245,13 @@ mod tests {
     #[test]
     fn the_clients_first_that_the_server_has() {
         use Subprotocol::{V1, V3, V4};
-        let request = headers(&[("x-stream-protocol-version", "v5.channel.k8s.io"),
-                                ("x-stream-protocol-version", "v4.channel.k8s.io,channel.k8s.io")]);
+        let request = headers(&[
+            ("x-stream-protocol-version", "v5.channel.k8s.io"),
+            (
+                "x-stream-protocol-version",
+                "v4.channel.k8s.io,channel.k8s.io",
+            ),
+        ]);
         assert_eq!(negotiate(spdy_versions(&request), &[V1, V3, V4]), Some(V4));
         assert_eq!(negotiate(spdy_versions(&request), &[V1]), Some(V1));
         assert_eq!(negotiate(spdy_versions(&request), &[V3]), None);
@@ -215,10 +259,15 @@ mod tests {
 
     #[test]
     fn browsers_tokens() {
-        let request = headers(&[("sec-websocket-protocol",
-            "base64url.bearer.authorization.k8s.io.dG9rZW4, v4.channel.k8s.io")]);
+        let request = headers(&[(
+            "sec-websocket-protocol",
+            "base64url.bearer.authorization.k8s.io.dG9rZW4, v4.channel.k8s.io",
+        )]);
         assert_eq!(bearer_token(&request), Some(b"token".to_vec()));
-        let request = headers(&[("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.!")]);
+        let request = headers(&[(
+            "sec-websocket-protocol",
+            "base64url.bearer.authorization.k8s.io.!",
+        )]);
         assert_eq!(bearer_token(&request), None);
     }
 }

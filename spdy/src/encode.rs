@@ -55,7 +55,13 @@ impl Encoder {
     }
 
     /// Appends a HEADERS frame to `out`.
-    pub fn headers(&mut self, out: &mut Vec<u8>, id: StreamId, fin: bool, headers: &[(&str, &str)]) {
+    pub fn headers(
+        &mut self,
+        out: &mut Vec<u8>,
+        id: StreamId,
+        fin: bool,
+        headers: &[(&str, &str)],
+    ) {
         self.block_frame(out, HEADERS, fin, &id.get().to_be_bytes(), headers);
     }
 
@@ -124,7 +130,10 @@ fn pair(out: &mut Vec<u8>, kind: u16, first: u32, second: u32) {
 fn control(out: &mut Vec<u8>, kind: u16, flags: u8, payload: &[u8]) {
     out.extend_from_slice(&(VERSION | 0x8000).to_be_bytes());
     out.extend_from_slice(&kind.to_be_bytes());
-    let [_, x, y, z] = u32::try_from(payload.len()).unwrap_or(u32::MAX).min(MAX_PAYLOAD).to_be_bytes();
+    let [_, x, y, z] = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .min(MAX_PAYLOAD)
+        .to_be_bytes();
     out.extend_from_slice(&[flags, x, y, z]);
     out.extend_from_slice(payload);
 }

@@ -11,17 +11,23 @@ pub struct Headers(Vec<(String, String)>);
 impl Headers {
     /// The value of `name`, in whatever case it is written.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// The parts of the value of `name`.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.get(name).into_iter().flat_map(|value| value.split('\0'))
+        self.get(name)
+            .into_iter()
+            .flat_map(|value| value.split('\0'))
     }
 
     /// Every name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// How many there are.
@@ -78,8 +84,9 @@ impl Headers {
 }
 
 fn number(block: &mut &[u8]) -> Result<u32, DecodeError> {
-    let (number, rest) =
-        block.split_first_chunk().ok_or(DecodeError::HeaderBlock("it ends within a number"))?;
+    let (number, rest) = block
+        .split_first_chunk()
+        .ok_or(DecodeError::HeaderBlock("it ends within a number"))?;
     *block = rest;
     Ok(u32::from_be_bytes(*number))
 }

@@ -24,7 +24,9 @@ pub(crate) struct Inflate {
 impl Inflate {
     /// Inflates the next block, all of `input`, to at most the limit's length.
     pub(crate) fn block(&mut self, input: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeError> {
-        let state = self.state.get_or_insert_with(|| Box::new(Decompress::new(true)));
+        let state = self
+            .state
+            .get_or_insert_with(|| Box::new(Decompress::new(true)));
         let limit = limits.max_header_block;
         let mut block = Vec::new();
         let start = state.total_in();
@@ -52,7 +54,11 @@ impl Inflate {
             let produced = count(before.1, state.total_out());
             block.extend_from_slice(chunk.get(..produced).unwrap_or_default());
             if block.len() > limit {
-                return Err(DecodeError::TooLong { what: "header block", len: block.len(), limit });
+                return Err(DecodeError::TooLong {
+                    what: "header block",
+                    len: block.len(),
+                    limit,
+                });
             }
             used = count(start, state.total_in());
             let stuck = before == (state.total_in(), state.total_out());

@@ -147,7 +147,10 @@ impl Session {
     ///
     /// The stream is not open, or was accepted before.
     pub fn accept(&mut self, id: StreamId, out: &mut Vec<u8>) -> Result<(), Misuse> {
-        let stream = self.streams.get_mut(&id).ok_or_else(|| Misuse::NotOpen(id.get()))?;
+        let stream = self
+            .streams
+            .get_mut(&id)
+            .ok_or_else(|| Misuse::NotOpen(id.get()))?;
         if !stream.accept() {
             return Err(Misuse::NoReplyDue(id.get()));
         }
@@ -169,7 +172,10 @@ impl Session {
         if len > MAX_PAYLOAD {
             return Err(Misuse::TooLong(len));
         }
-        let stream = self.streams.get_mut(&id).ok_or_else(|| Misuse::NotOpen(id.get()))?;
+        let stream = self
+            .streams
+            .get_mut(&id)
+            .ok_or_else(|| Misuse::NotOpen(id.get()))?;
         stream.sendable(id)?;
         if fin {
             stream.finish();
@@ -201,7 +207,10 @@ impl Session {
         let first = if self.side == Side::Client { 1 } else { 2 };
         self.last_ping = match self.last_ping {
             0 => first,
-            last => last.checked_add(2).filter(|id| *id <= StreamId::MAX).unwrap_or(first),
+            last => last
+                .checked_add(2)
+                .filter(|id| *id <= StreamId::MAX)
+                .unwrap_or(first),
         };
         encode::ping(out, self.last_ping);
         self.last_ping
@@ -237,14 +246,25 @@ impl Session {
     pub fn handle(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Handled, SessionError> {
         let mut consumed = 0;
         loop {
-            let decoded = self.decoder.decode(input.get(consumed..).unwrap_or_default())?;
+            let decoded = self
+                .decoder
+                .decode(input.get(consumed..).unwrap_or_default())?;
             let base = consumed;
             consumed += decoded.consumed;
             let event = match decoded.event {
-                None => return Ok(Handled { consumed, event: None }),
-                Some(Event::Data { stream, range, end, fin, .. }) => {
-                    self.data(stream, base + range.start..base + range.end, end, fin)?
+                None => {
+                    return Ok(Handled {
+                        consumed,
+                        event: None,
+                    });
                 }
+                Some(Event::Data {
+                    stream,
+                    range,
+                    end,
+                    fin,
+                    ..
+                }) => self.data(stream, base + range.start..base + range.end, end, fin)?,
                 Some(Event::Control { frame, .. }) => self.control(frame, out),
                 Some(Event::Opaque { .. }) => None,
             };
@@ -261,24 +281,39 @@ impl Session {
         end: bool,
         fin: bool,
     ) -> Result<Option<SessionEvent>, SessionError> {
-        let next = if id.initiated_by() == self.side { self.next } else { self.expected };
+        let next = if id.initiated_by() == self.side {
+            self.next
+        } else {
+            self.expected
+        };
         if id.get() >= next {
             return Err(SessionError::NeverOpened(id.get()));
         }
         // Data for a stream that is not replied to, or over, is dropped, as spdystream does.
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.receivable()) else {
+        let Some(stream) = self
+            .streams
+            .get_mut(&id)
+            .filter(|stream| stream.receivable())
+        else {
             return Ok(None);
         };
         if fin {
             stream.finished_by_peer();
             self.drop_if_over(id);
         }
-        Ok(Some(SessionEvent::Data { id, range, end, fin }))
+        Ok(Some(SessionEvent::Data {
+            id,
+            range,
+            end,
+            fin,
+        }))
     }
 
     fn control(&mut self, frame: Frame, out: &mut Vec<u8>) -> Option<SessionEvent> {
         match frame {
-            Frame::SynStream { id, fin, headers, .. } => self.opened(id, fin, headers, out),
+            Frame::SynStream {
+                id, fin, headers, ..
+            } => self.opened(id, fin, headers, out),
             Frame::SynReply { id, fin, .. } => {
                 if !self.streams.get_mut(&id)?.replied() {
                     return None;
@@ -294,13 +329,21 @@ impl Session {
                 Some(SessionEvent::Reset { id, status })
             }
             Frame::Headers { id, fin, .. } => {
-                let stream = self.streams.get_mut(&id).filter(|stream| stream.receivable())?;
+                let stream = self
+                    .streams
+                    .get_mut(&id)
+                    .filter(|stream| stream.receivable())?;
                 if !fin {
                     return None;
                 }
                 stream.finished_by_peer();
                 self.drop_if_over(id);
-                Some(SessionEvent::Data { id, range: 0..0, end: true, fin: true })
+                Some(SessionEvent::Data {
+                    id,
+                    range: 0..0,
+                    end: true,
+                    fin: true,
+                })
             }
             Frame::Ping { id } => {
                 let ours = (id % 2 == 1) == (self.side == Side::Client);

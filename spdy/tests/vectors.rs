@@ -10,7 +10,9 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let vector = |line: &'static str| {
         let (name, hex) = line.split_once(' ').unwrap();
         let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-        let bytes = digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap());
+        let bytes = digits
+            .chunks(2)
+            .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap());
         (name, bytes.collect())
     };
     lines.map(vector).collect()
@@ -31,11 +33,21 @@ fn events(bytes: &[u8], cut: usize) -> Vec<String> {
             let decoded = decoder.decode(&piece[at..]).unwrap();
             match decoded.event {
                 Some(Event::Control { frame, .. }) => events.push(format!("{frame:?}")),
-                Some(Event::Data { stream, range, end, fin, frame_len, .. }) => {
+                Some(Event::Data {
+                    stream,
+                    range,
+                    end,
+                    fin,
+                    frame_len,
+                    ..
+                }) => {
                     data.extend_from_slice(&piece[at..][range]);
                     if end {
                         assert_eq!(data.len(), usize::try_from(frame_len).unwrap());
-                        events.push(format!("data {stream} {:x?} {fin}", std::mem::take(&mut data)));
+                        events.push(format!(
+                            "data {stream} {:x?} {fin}",
+                            std::mem::take(&mut data)
+                        ));
                     }
                 }
                 _ => {}
@@ -50,25 +62,67 @@ fn events(bytes: &[u8], cut: usize) -> Vec<String> {
 #[test]
 fn what_the_peer_writes_is_read() {
     let vectors = vectors();
-    let client = ["syn_stream_1_error", "syn_stream_3_stdin", "ping_1", "rst_5_cancel", "data_5_hi",
-                  "data_5_fin", "goaway_7"];
-    let wire: Vec<u8> = client.iter().flat_map(|name| vectors[name].clone()).collect();
+    let client = [
+        "syn_stream_1_error",
+        "syn_stream_3_stdin",
+        "ping_1",
+        "rst_5_cancel",
+        "data_5_hi",
+        "data_5_fin",
+        "goaway_7",
+    ];
+    let wire: Vec<u8> = client
+        .iter()
+        .flat_map(|name| vectors[name].clone())
+        .collect();
     let whole = events(&wire, wire.len());
-    assert!(whole[0].contains(r#"("streamtype", "error")"#), "{}", whole[0]);
-    assert!(whole[1].contains(r#"("streamtype", "stdin")"#), "{}", whole[1]);
+    assert!(
+        whole[0].contains(r#"("streamtype", "error")"#),
+        "{}",
+        whole[0]
+    );
+    assert!(
+        whole[1].contains(r#"("streamtype", "stdin")"#),
+        "{}",
+        whole[1]
+    );
     assert_eq!(whole[2], format!("{:?}", Frame::Ping { id: 1 }));
-    assert_eq!(whole[3], format!("{:?}", Frame::RstStream { id: id(5), status: RstStatus::CANCEL }));
+    assert_eq!(
+        whole[3],
+        format!(
+            "{:?}",
+            Frame::RstStream {
+                id: id(5),
+                status: RstStatus::CANCEL
+            }
+        )
+    );
     assert_eq!(whole[4], "data 5 [68, 69] false");
     assert_eq!(whole[5], "data 5 [] true");
-    assert_eq!(whole[6], format!("{:?}", Frame::GoAway { last_good: 7, status: 0 }));
+    assert_eq!(
+        whole[6],
+        format!(
+            "{:?}",
+            Frame::GoAway {
+                last_good: 7,
+                status: 0
+            }
+        )
+    );
     for cut in 1..wire.len() {
         assert_eq!(events(&wire, cut), whole, "in pieces of {cut}");
     }
     let server: Vec<u8> = [&vectors["syn_reply_1"][..], &vectors["syn_reply_3"][..]].concat();
     for cut in 1..=server.len() {
         let replies = events(&server, cut);
-        assert!(replies[0].starts_with("SynReply { id: StreamId(1), fin: false"), "{replies:?}");
-        assert!(replies[1].starts_with("SynReply { id: StreamId(3), fin: false"), "{replies:?}");
+        assert!(
+            replies[0].starts_with("SynReply { id: StreamId(1), fin: false"),
+            "{replies:?}"
+        );
+        assert!(
+            replies[1].starts_with("SynReply { id: StreamId(3), fin: false"),
+            "{replies:?}"
+        );
     }
 }
 
@@ -84,7 +138,10 @@ fn frames_without_headers_are_written_as_the_peer_writes_them() {
     out.clear();
     streamway_spdy::rst_stream(&mut out, id(5), RstStatus::CANCEL);
     assert_eq!(out, vectors["rst_5_cancel"]);
-    assert_eq!(streamway_spdy::data_head(id(5), 0, true).to_vec(), vectors["data_5_fin"]);
+    assert_eq!(
+        streamway_spdy::data_head(id(5), 0, true).to_vec(),
+        vectors["data_5_fin"]
+    );
     let hi = [&streamway_spdy::data_head(id(5), 2, false)[..], b"hi"].concat();
     assert_eq!(hi, vectors["data_5_hi"]);
 }
@@ -93,12 +150,21 @@ fn frames_without_headers_are_written_as_the_peer_writes_them() {
 fn stored_header_blocks_are_zlib_that_anyone_reads() {
     let mut encoder = Encoder::new();
     let mut wire = Vec::new();
-    encoder.syn_stream(&mut wire, id(1), false, &[("streamType", "error"), ("port", "80")]);
+    encoder.syn_stream(
+        &mut wire,
+        id(1),
+        false,
+        &[("streamType", "error"), ("port", "80")],
+    );
     encoder.syn_stream(&mut wire, id(3), true, &[("streamtype", "data")]);
     encoder.headers(&mut wire, id(3), false, &[]);
     for cut in 1..=wire.len() {
         let events = events(&wire, cut);
-        assert!(events[0].contains(r#"("streamtype", "error"), ("port", "80")"#), "{}", events[0]);
+        assert!(
+            events[0].contains(r#"("streamtype", "error"), ("port", "80")"#),
+            "{}",
+            events[0]
+        );
         assert!(events[1].contains("fin: true"));
         assert_eq!(events.len(), 3);
     }
@@ -121,5 +187,8 @@ fn the_dictionary_is_spdy_3s() {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(include_bytes!("../src/dictionary.bin"));
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "51d27341373f923f3cd88e1eb7162aeaa3723d7585ff2399201dc06498407f02");
+    assert_eq!(
+        hex,
+        "51d27341373f923f3cd88e1eb7162aeaa3723d7585ff2399201dc06498407f02"
+    );
 }

@@ -94,7 +94,10 @@ pub struct End {
 
 impl End {
     pub(crate) fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self { outcome, detail: detail.into() }
+        Self {
+            outcome,
+            detail: detail.into(),
+        }
     }
 
     /// Whether the client is still there to be told.

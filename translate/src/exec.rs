@@ -79,22 +79,35 @@ impl Streams {
     }
 
     fn id(&self, channel: Channel) -> Option<StreamId> {
-        self.slots.get(usize::from(channel as u8))?.map(|slot| slot.id)
+        self.slots
+            .get(usize::from(channel as u8))?
+            .map(|slot| slot.id)
     }
 
     fn channel_of(&self, id: StreamId) -> Option<Channel> {
-        let at = self.slots.iter().position(|slot| slot.is_some_and(|slot| slot.id == id))?;
+        let at = self
+            .slots
+            .iter()
+            .position(|slot| slot.is_some_and(|slot| slot.id == id))?;
         Channel::try_from(u8::try_from(at).ok()?).ok()
     }
 
     fn put(&mut self, channel: Channel, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(usize::from(channel as u8)) {
-            *slot = Some(Slot { id, replied: false, ended: false });
+            *slot = Some(Slot {
+                id,
+                replied: false,
+                ended: false,
+            });
         }
     }
 
     fn ended(&self, channel: Channel) -> bool {
-        let slot = self.slots.get(usize::from(channel as u8)).copied().flatten();
+        let slot = self
+            .slots
+            .get(usize::from(channel as u8))
+            .copied()
+            .flatten();
         slot.is_none_or(|slot| slot.ended)
     }
 
@@ -138,7 +151,10 @@ impl Exec {
         ];
         let mut frames = Vec::new();
         for (channel, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-            match exec.spdy.open(&[("streamtype", channel.stream_type())], &mut frames) {
+            match exec
+                .spdy
+                .open(&[("streamtype", channel.stream_type())], &mut frames)
+            {
                 Ok(id) => exec.streams.put(channel, id),
                 Err(error) => {
                     exec.fail(Outcome::UpstreamMisbehaved, &error.to_string(), out);
@@ -214,7 +230,11 @@ impl Translate for Exec {
         if !reading_upstream {
             self.heartbeat.note_heard(now);
         } else if self.heartbeat.upstream_is_silent(now) {
-            self.fail(Outcome::UpstreamSilent, "the node answered no ping for 30 s", out);
+            self.fail(
+                Outcome::UpstreamSilent,
+                "the node answered no ping for 30 s",
+                out,
+            );
         } else if self.heartbeat.ping_due(now) && out.upstream.is_empty() {
             let mut frames = Vec::new();
             let id = self.spdy.ping(&mut frames);

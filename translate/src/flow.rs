@@ -90,7 +90,10 @@ mod tests {
                     steps += 1;
                 }
                 Permit::Wait(due) => {
-                    assert!(due - now <= Duration::from_secs(30), "a client's write has 60 s");
+                    assert!(
+                        due - now <= Duration::from_secs(30),
+                        "a client's write has 60 s"
+                    );
                     now = due;
                 }
                 Permit::Full => break,

@@ -84,7 +84,9 @@ impl Translate for Tunnel {
     fn handle_client(&mut self, input: &mut [u8], offset: usize, _now: Instant, out: &mut Outputs) {
         let mut at = 0;
         while self.end.is_none() {
-            let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) else { return };
+            let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) else {
+                return;
+            };
             let decoded = match self.ws.decode(rest) {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -146,9 +148,15 @@ impl Translate for Tunnel {
 
     fn handle_shutdown(&mut self, out: &mut Outputs) {
         if self.end.is_none() {
-            out.client.close(ws::CloseCode::GOING_AWAY, "the stream proxy is shutting down");
+            out.client.close(
+                ws::CloseCode::GOING_AWAY,
+                "the stream proxy is shutting down",
+            );
         }
-        self.conclude(End::new(Outcome::Shutdown, "the stream proxy is shutting down"));
+        self.conclude(End::new(
+            Outcome::Shutdown,
+            "the stream proxy is shutting down",
+        ));
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

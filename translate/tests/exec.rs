@@ -15,11 +15,18 @@ use streamway_translate::{Outcome, Translate};
 const SUCCESS: &[u8] = br#"{"metadata":{},"status":"Success"}"#;
 
 fn options(stdin: bool, tty: bool) -> StreamOptions {
-    StreamOptions { stdin, stdout: true, stderr: !tty, tty }
+    StreamOptions {
+        stdin,
+        stdout: true,
+        stderr: !tty,
+        tty,
+    }
 }
 
 fn exec(cut: usize, options: StreamOptions) -> Rig<Exec> {
-    Rig::new(cut, |now, out| Exec::new(options, Limits::default(), now, out))
+    Rig::new(cut, |now, out| {
+        Exec::new(options, Limits::default(), now, out)
+    })
 }
 
 /// Runs a transcript with whole inputs, and cut into pieces of every small size.
@@ -45,7 +52,10 @@ fn finish(rig: &mut Rig<Exec>, status: &[u8]) {
 fn a_command_with_output_on_both_channels() {
     at_every_cut(|cut| {
         let mut rig = exec(cut, options(false, false));
-        assert_eq!(rig.heard, [opened("error"), opened("stdout"), opened("stderr")]);
+        assert_eq!(
+            rig.heard,
+            [opened("error"), opened("stdout"), opened("stderr")]
+        );
         assert!(rig.machine.is_open());
         assert_eq!(rig.seen, [Seen::Message(vec![1])], "hello");
         rig.node_data("stdout", b"out", false);
@@ -58,7 +68,11 @@ fn a_command_with_output_on_both_channels() {
         assert_eq!(rig.machine.end().unwrap().outcome, Outcome::Success);
         assert_eq!(rig.machine.bytes().from_upstream, 6 + SUCCESS.len() as u64);
         assert!(rig.seen.iter().all(|seen| !matches!(seen, Seen::Text(_))));
-        assert!(rig.seen.iter().all(|seen| *seen != Seen::Message(Vec::new())));
+        assert!(
+            rig.seen
+                .iter()
+                .all(|seen| *seen != Seen::Message(Vec::new()))
+        );
     });
 }
 
@@ -81,7 +95,13 @@ fn stdin_and_its_end_reach_the_node_in_order() {
 #[test]
 fn a_terminal_has_resizes_and_no_stderr() {
     at_every_cut(|cut| {
-        let mut rig = exec(cut, StreamOptions { stderr: true, ..options(true, true) });
+        let mut rig = exec(
+            cut,
+            StreamOptions {
+                stderr: true,
+                ..options(true, true)
+            },
+        );
         let names = ["error", "stdin", "stdout", "resize"];
         assert_eq!(rig.heard, names.map(opened));
         rig.message(b"\x04{\"Width\":80,\"Height\":24}\n");
@@ -129,7 +149,10 @@ fn exit_codes_of_32_bits_and_the_runtimes_words_survive() {
         let mut rig = exec(cut, options(false, false));
         finish(&mut rig, status);
         assert_eq!(rig.channel(3), status, "as it is");
-        assert_eq!(rig.machine.end().unwrap().outcome, Outcome::ExitCode(3_221_225_786));
+        assert_eq!(
+            rig.machine.end().unwrap().outcome,
+            Outcome::ExitCode(3_221_225_786)
+        );
     });
 }
 
@@ -139,7 +162,8 @@ fn a_node_that_goes_without_a_status_is_a_failure() {
         for ends in [
             (|rig| rig.node_goes_away()) as fn(&mut Rig<Exec>),
             |rig| {
-                rig.machine.handle_upstream_gone("connection reset", &mut rig.out);
+                rig.machine
+                    .handle_upstream_gone("connection reset", &mut rig.out);
                 rig.settle();
             },
             |rig| finish(rig, b""),
@@ -178,7 +202,11 @@ fn output_that_is_reset_before_the_status_is_truncated() {
     rig.node_data("stderr", b"", true);
     rig.node_data("error", SUCCESS, true);
     assert_eq!(rig.machine.end().unwrap().outcome, Outcome::Truncated);
-    assert!(String::from_utf8(rig.channel(3)).unwrap().contains("Failure"));
+    assert!(
+        String::from_utf8(rig.channel(3))
+            .unwrap()
+            .contains("Failure")
+    );
 }
 
 #[test]
@@ -207,16 +235,19 @@ fn a_client_that_leaves_ends_the_nodes_session() {
 fn junk_from_the_client_closes_with_a_code() {
     at_every_cut(|cut| {
         for (junk, code) in [
-            (&[0x82, 0x01, 0x00][..], 1002), // not masked
-            (&[0xf2, 0x81, 0, 0, 0, 0, 0], 1002), // reserved bits
-            (&[0x80, 0x81, 0, 0, 0, 0, 0], 1002), // continues nothing
-            (&[0x82, 0x81, 0, 0, 0, 0, 0xff], 1002), // a close signal that names nothing
+            (&[0x82, 0x01, 0x00][..], 1002),            // not masked
+            (&[0xf2, 0x81, 0, 0, 0, 0, 0], 1002),       // reserved bits
+            (&[0x80, 0x81, 0, 0, 0, 0, 0], 1002),       // continues nothing
+            (&[0x82, 0x81, 0, 0, 0, 0, 0xff], 1002),    // a close signal that names nothing
             (&[0x82, 0x82, 0, 0, 0, 0, 0xff, 9], 1002), // one for a channel that is none
         ] {
             let mut rig = exec(cut, options(true, false));
             rig.client_bytes(junk);
             assert_eq!(rig.seen.last(), Some(&Seen::Close(code)), "{junk:x?}");
-            assert_eq!(rig.machine.end().unwrap().outcome, Outcome::ClientMisbehaved);
+            assert_eq!(
+                rig.machine.end().unwrap().outcome,
+                Outcome::ClientMisbehaved
+            );
             assert_eq!(rig.heard.last(), Some(&Heard::GoAway));
         }
     });
@@ -237,7 +268,11 @@ fn junk_from_the_node_is_a_failure() {
             rig.wait(Duration::from_secs(120));
             let end = rig.machine.end().expect("an end");
             assert!(!end.outcome.is_the_commands(), "{end:?}");
-            assert!(String::from_utf8(rig.channel(3)).unwrap().contains("Failure"));
+            assert!(
+                String::from_utf8(rig.channel(3))
+                    .unwrap()
+                    .contains("Failure")
+            );
         }
     });
 }
@@ -250,7 +285,10 @@ fn a_status_without_end_is_refused() {
             rig.node_data("error", &[b'x'; 4096], false);
         }
     }
-    assert_eq!(rig.machine.end().unwrap().outcome, Outcome::UpstreamMisbehaved);
+    assert_eq!(
+        rig.machine.end().unwrap().outcome,
+        Outcome::UpstreamMisbehaved
+    );
 }
 
 #[test]
@@ -274,7 +312,8 @@ fn a_refused_stream_fails_the_session() {
     rig.settle();
     let id = rig.streams["stdin"];
     let mut bytes = Vec::new();
-    rig.node.refuse(id, streamway_spdy::RstStatus::REFUSED_STREAM, &mut bytes);
+    rig.node
+        .refuse(id, streamway_spdy::RstStatus::REFUSED_STREAM, &mut bytes);
     rig.node_bytes(&bytes);
     let end = rig.machine.end().unwrap();
     assert_eq!(end.outcome, Outcome::UpstreamMisbehaved);
@@ -286,9 +325,20 @@ fn an_idle_session_pings_the_node_no_more_than_spdy_did() {
     let mut rig = exec(1 << 20, options(true, false));
     rig.wait(Duration::from_secs(600));
     assert!(rig.machine.end().is_none());
-    assert!((1..=120).contains(&rig.pings), "{} pings in 600 s", rig.pings);
-    let pongs = rig.seen.iter().filter(|seen| matches!(seen, Seen::Pong(_))).count();
-    assert!((10..=30).contains(&pongs), "a Pong well within every 61 s: {pongs}");
+    assert!(
+        (1..=120).contains(&rig.pings),
+        "{} pings in 600 s",
+        rig.pings
+    );
+    let pongs = rig
+        .seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Pong(_)))
+        .count();
+    assert!(
+        (10..=30).contains(&pongs),
+        "a Pong well within every 61 s: {pongs}"
+    );
     assert!(!rig.seen.contains(&Seen::Ping));
 }
 
@@ -323,7 +373,10 @@ fn a_consumer_that_stalls_is_not_dead() {
         }
     }
     assert!(rig.machine.end().is_none(), "{:?}", rig.machine.end());
-    assert!(pongs >= 10, "the client's deadline of 61 s is kept away: {pongs}");
+    assert!(
+        pongs >= 10,
+        "the client's deadline of 61 s is kept away: {pongs}"
+    );
 }
 
 #[test]
@@ -333,7 +386,8 @@ fn a_client_that_pings_and_reads_nothing_costs_one_pong() {
     frame.extend_from_slice(b"ping");
     for _ in 0..10_000 {
         let mut bytes = frame.clone();
-        rig.machine.handle_client(&mut bytes, 0, rig.now, &mut rig.out);
+        rig.machine
+            .handle_client(&mut bytes, 0, rig.now, &mut rig.out);
     }
     assert_eq!(rig.out.client.own_bytes(), 0);
     assert!(rig.out.client.pop().is_some());
@@ -349,7 +403,10 @@ fn a_node_that_pings_and_reads_nothing_is_cut_off() {
         rig.machine.handle_upstream(&ping, 0, rig.now, &mut rig.out);
         most = most.max(rig.out.upstream.own_bytes());
     }
-    assert_eq!(rig.machine.end().unwrap().outcome, Outcome::UpstreamMisbehaved);
+    assert_eq!(
+        rig.machine.end().unwrap().outcome,
+        Outcome::UpstreamMisbehaved
+    );
     assert!(most < 70 << 10, "{most}");
 }
 
@@ -358,6 +415,10 @@ fn shutdown_is_a_failure_that_the_client_is_told() {
     let mut rig = exec(1 << 20, options(true, false));
     rig.machine.handle_shutdown(&mut rig.out);
     rig.settle();
-    assert!(String::from_utf8(rig.channel(3)).unwrap().contains("shutting down"));
+    assert!(
+        String::from_utf8(rig.channel(3))
+            .unwrap()
+            .contains("shutting down")
+    );
     assert_eq!(rig.seen.last(), Some(&Seen::Close(1000)));
 }

@@ -44,7 +44,9 @@ const MAX_REASON: usize = 123;
 
 /// Appends a server's Close frame to `out`. A longer reason is cut at a character.
 pub fn close_frame(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-    let reason = reason.get(..reason.floor_char_boundary(MAX_REASON)).unwrap_or_default();
+    let reason = reason
+        .get(..reason.floor_char_boundary(MAX_REASON))
+        .unwrap_or_default();
     let len = reason.len() as u64 + 2;
     out.extend_from_slice(encode_head(Opcode::Close, true, len, None).as_slice());
     out.extend_from_slice(&code.get().to_be_bytes());

@@ -14,7 +14,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message: 32 << 20 }
+        Self {
+            max_message: 32 << 20,
+        }
     }
 }
 
@@ -27,7 +29,10 @@ pub struct ControlPayload {
 
 impl Default for ControlPayload {
     fn default() -> Self {
-        Self { bytes: [0; 125], len: 0 }
+        Self {
+            bytes: [0; 125],
+            len: 0,
+        }
     }
 }
 
@@ -156,8 +161,18 @@ pub struct Decoder {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Head,
-    Data { left: u64, mask: Option<[u8; 4]>, phase: usize, fin: bool },
-    Control { opcode: u8, left: usize, mask: Option<[u8; 4]>, phase: usize },
+    Data {
+        left: u64,
+        mask: Option<[u8; 4]>,
+        phase: usize,
+        fin: bool,
+    },
+    Control {
+        opcode: u8,
+        left: usize,
+        mask: Option<[u8; 4]>,
+        phase: usize,
+    },
 }
 
 impl Decoder {
@@ -188,54 +203,102 @@ impl Decoder {
             match self.state {
                 State::Head => {
                     if rest.is_empty() {
-                        return Ok(Decoded { consumed, event: None });
+                        return Ok(Decoded {
+                            consumed,
+                            event: None,
+                        });
                     }
                     if self.closed {
                         return Err(WsError::AfterClose);
                     }
                     let Some(taken) = self.read_head(rest)? else {
-                        return Ok(Decoded { consumed: input.len(), event: None });
+                        return Ok(Decoded {
+                            consumed: input.len(),
+                            event: None,
+                        });
                     };
                     consumed += taken;
                 }
-                State::Data { left, mask, phase, fin } => {
+                State::Data {
+                    left,
+                    mask,
+                    phase,
+                    fin,
+                } => {
                     // What is not there yet is waited for, but an empty frame is whole.
                     if rest.is_empty() && left > 0 {
-                        return Ok(Decoded { consumed, event: None });
+                        return Ok(Decoded {
+                            consumed,
+                            event: None,
+                        });
                     }
                     let run = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     let data = rest.get_mut(..run).unwrap_or_default();
                     let phase = mask.map_or(0, |key| mask::apply(data, key, phase));
                     let left = left - run as u64;
-                    let Some((kind, _)) = self.message else { return Err(WsError::NoMessage) };
+                    let Some((kind, _)) = self.message else {
+                        return Err(WsError::NoMessage);
+                    };
                     let end = left == 0 && fin;
                     let start = std::mem::take(&mut self.fresh);
-                    self.state =
-                        if left == 0 { State::Head } else { State::Data { left, mask, phase, fin } };
+                    self.state = if left == 0 {
+                        State::Head
+                    } else {
+                        State::Data {
+                            left,
+                            mask,
+                            phase,
+                            fin,
+                        }
+                    };
                     if end {
                         self.message = None;
                     }
                     let range = consumed..consumed + run;
                     consumed += run;
                     if run > 0 || start || end {
-                        let event = Event::Payload { kind, range, start, end };
-                        return Ok(Decoded { consumed, event: Some(event) });
+                        let event = Event::Payload {
+                            kind,
+                            range,
+                            start,
+                            end,
+                        };
+                        return Ok(Decoded {
+                            consumed,
+                            event: Some(event),
+                        });
                     }
                 }
-                State::Control { opcode, left, mask, phase } => {
+                State::Control {
+                    opcode,
+                    left,
+                    mask,
+                    phase,
+                } => {
                     let run = rest.len().min(left);
                     let data = rest.get_mut(..run).unwrap_or_default();
                     let phase = mask.map_or(0, |key| mask::apply(data, key, phase));
                     self.control.extend(data);
                     consumed += run;
                     if run < left {
-                        self.state = State::Control { opcode, left: left - run, mask, phase };
-                        return Ok(Decoded { consumed, event: None });
+                        self.state = State::Control {
+                            opcode,
+                            left: left - run,
+                            mask,
+                            phase,
+                        };
+                        return Ok(Decoded {
+                            consumed,
+                            event: None,
+                        });
                     }
                     self.state = State::Head;
                     let payload = std::mem::take(&mut self.control);
                     let event = self.control_event(opcode, payload)?;
-                    return Ok(Decoded { consumed, event: Some(event) });
+                    return Ok(Decoded {
+                        consumed,
+                        event: Some(event),
+                    });
                 }
             }
         }
@@ -252,7 +315,8 @@ impl Decoder {
                 self.start_frame()?;
                 return Ok(Some(taken));
             }
-            let (Some(byte), Some(slot)) = (rest.get(taken), self.head.get_mut(self.head_len)) else {
+            let (Some(byte), Some(slot)) = (rest.get(taken), self.head.get_mut(self.head_len))
+            else {
                 return Ok(None);
             };
             *slot = *byte;
@@ -314,11 +378,20 @@ impl Decoder {
         if opcode >= 8 {
             // At most 125, by head_needs().
             let left = usize::try_from(left).unwrap_or_default();
-            self.state = State::Control { opcode, left, mask, phase: 0 };
+            self.state = State::Control {
+                opcode,
+                left,
+                mask,
+                phase: 0,
+            };
             return Ok(());
         }
         if opcode != 0 {
-            let kind = if opcode == 1 { MessageKind::Text } else { MessageKind::Binary };
+            let kind = if opcode == 1 {
+                MessageKind::Text
+            } else {
+                MessageKind::Binary
+            };
             self.message = Some((kind, 0));
             self.fresh = true;
         }
@@ -328,7 +401,12 @@ impl Decoder {
                 return Err(WsError::TooLong(self.limits.max_message));
             }
         }
-        self.state = State::Data { left, mask, phase: 0, fin };
+        self.state = State::Data {
+            left,
+            mask,
+            phase: 0,
+            fin,
+        };
         Ok(())
     }
 

@@ -27,9 +27,16 @@ impl Head {
 /// The head of a frame of `len` bytes of payload, with the shortest length field. A client gives a
 /// mask, and masks the payload itself.
 pub fn encode_head(opcode: Opcode, fin: bool, len: u64, mask: Option<[u8; 4]>) -> Head {
-    let mut head = Head { bytes: [0; 14], len: 0 };
+    let mut head = Head {
+        bytes: [0; 14],
+        len: 0,
+    };
     let masked = if mask.is_some() { 0x80 } else { 0 };
-    let first = if fin { 0x80 | opcode as u8 } else { opcode as u8 };
+    let first = if fin {
+        0x80 | opcode as u8
+    } else {
+        opcode as u8
+    };
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..=125), _) => head.push(&[first, masked | len]),
         (_, Ok(len)) => {

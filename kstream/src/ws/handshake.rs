@@ -48,9 +48,10 @@ impl HandshakeError {
             Self::NotAnUpgrade => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"))
             }
-            Self::Version => {
-                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
-            }
+            Self::Version => headers.insert(
+                header::SEC_WEBSOCKET_VERSION,
+                HeaderValue::from_static("13"),
+            ),
             Self::Key => None,
         };
         headers
@@ -73,7 +74,9 @@ pub fn check(method: &Method, headers: &HeaderMap) -> Result<String, HandshakeEr
     if version.is_none_or(|version| version.as_bytes() != b"13") {
         return Err(HandshakeError::Version);
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .ok_or(HandshakeError::Key)?;
     accept_key(key.as_bytes())
 }
 
@@ -102,18 +105,27 @@ mod tests {
             ("sec-websocket-version", "13"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        pairs.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).into_iter().collect()
+        pairs
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect()
     }
 
     /// RFC 6455 §1.3.
     #[test]
     fn the_rfcs_key() {
-        assert_eq!(check(&Method::GET, &request()).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            check(&Method::GET, &request()).unwrap(),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        assert_eq!(check(&Method::POST, &request()), Err(HandshakeError::Method));
+        assert_eq!(
+            check(&Method::POST, &request()),
+            Err(HandshakeError::Method)
+        );
         for (name, value, error) in [
             ("upgrade", "spdy/3.1", HandshakeError::NotAnUpgrade),
             ("connection", "close", HandshakeError::NotAnUpgrade),

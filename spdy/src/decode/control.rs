@@ -63,18 +63,32 @@ impl Decoder {
             }
             SYN_REPLY => {
                 let headers = self.block(rest)?;
-                Frame::SynReply { id: id()?, fin, headers }
+                Frame::SynReply {
+                    id: id()?,
+                    fin,
+                    headers,
+                }
             }
             HEADERS => {
                 let headers = self.block(rest)?;
-                Frame::Headers { id: id()?, fin, headers }
+                Frame::Headers {
+                    id: id()?,
+                    fin,
+                    headers,
+                }
             }
             RST_STREAM => {
                 let status = number(kind, &mut rest)?;
                 if status == 0 {
-                    return Err(DecodeError::Value { what: "status of RST_STREAM", value: 0 });
+                    return Err(DecodeError::Value {
+                        what: "status of RST_STREAM",
+                        value: 0,
+                    });
                 }
-                Frame::RstStream { id: id()?, status: RstStatus(status) }
+                Frame::RstStream {
+                    id: id()?,
+                    status: RstStatus(status),
+                }
             }
             SETTINGS => {
                 if usize::try_from(first).ok().and_then(|n| n.checked_mul(8)) != Some(rest.len()) {
@@ -82,7 +96,12 @@ impl Decoder {
                 }
                 Frame::Settings { entries: first }
             }
-            PING if first == 0 => return Err(DecodeError::Value { what: "id of PING", value: 0 }),
+            PING if first == 0 => {
+                return Err(DecodeError::Value {
+                    what: "id of PING",
+                    value: 0,
+                });
+            }
             PING => Frame::Ping { id: first },
             GOAWAY => Frame::GoAway {
                 last_good: first & StreamId::MAX,
@@ -105,11 +124,16 @@ impl Decoder {
 }
 
 fn number(kind: u16, payload: &mut &[u8]) -> Result<u32, DecodeError> {
-    let (number, rest) = payload.split_first_chunk().ok_or_else(|| length(kind, payload))?;
+    let (number, rest) = payload
+        .split_first_chunk()
+        .ok_or_else(|| length(kind, payload))?;
     *payload = rest;
     Ok(u32::from_be_bytes(*number))
 }
 
 fn length(kind: u16, payload: &[u8]) -> DecodeError {
-    DecodeError::Length { kind, len: u32::try_from(payload.len()).unwrap_or(u32::MAX) }
+    DecodeError::Length {
+        kind,
+        len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+    }
 }

@@ -39,11 +39,19 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn ours() -> Self {
-        Self { state: StreamState::Opening, reply_due: false, early_fin: false }
+        Self {
+            state: StreamState::Opening,
+            reply_due: false,
+            early_fin: false,
+        }
     }
 
     pub(super) fn theirs(fin: bool) -> Self {
-        Self { state: StreamState::Opening, reply_due: true, early_fin: fin }
+        Self {
+            state: StreamState::Opening,
+            reply_due: true,
+            early_fin: fin,
+        }
     }
 
     pub(super) fn state(&self) -> StreamState {

@@ -31,7 +31,9 @@ impl Exec {
     ) {
         let mut at = 0;
         while self.end.is_none() {
-            let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) else { return };
+            let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) else {
+                return;
+            };
             let decoded = match self.ws.decode(rest) {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -40,7 +42,9 @@ impl Exec {
                 }
             };
             match decoded.event {
-                Some(Event::Payload { range, start, end, .. }) => {
+                Some(Event::Payload {
+                    range, start, end, ..
+                }) => {
                     if start {
                         self.message = Message::default();
                     }
@@ -71,7 +75,9 @@ impl Exec {
         let (payload, base) = if self.message.first.is_some() {
             (payload, base)
         } else {
-            let Some((first, rest)) = payload.split_first() else { return };
+            let Some((first, rest)) = payload.split_first() else {
+                return;
+            };
             self.message.first = Some(*first);
             (rest, base + 1)
         };
@@ -82,7 +88,9 @@ impl Exec {
             Some(channel::CLOSE) => {
                 self.message.closes.get_or_insert(*first);
             }
-            Some(to) if to == Channel::Stdin as u8 => self.forward_input(Channel::Stdin, range, out),
+            Some(to) if to == Channel::Stdin as u8 => {
+                self.forward_input(Channel::Stdin, range, out)
+            }
             Some(to) if to == Channel::Resize as u8 => {
                 self.forward_input(Channel::Resize, range, out);
             }
@@ -98,7 +106,9 @@ impl Exec {
         let named = self.message.closes.map(Channel::try_from);
         match (named, self.message.rest) {
             (Some(Ok(channel @ (Channel::Stdin | Channel::Resize))), 1) => {
-                let Some(id) = self.streams.id(channel) else { return };
+                let Some(id) = self.streams.id(channel) else {
+                    return;
+                };
                 let mut frames = Vec::new();
                 // A second close signal, or one for a stream that has ended, changes nothing.
                 if self.spdy.finish(id, &mut frames).is_ok() {
@@ -115,10 +125,16 @@ impl Exec {
     }
 
     fn forward_input(&mut self, channel: Channel, range: Range<usize>, out: &mut Outputs) {
-        let Some(id) = self.streams.id(channel) else { return };
-        let Ok(len) = u32::try_from(range.len()) else { return };
+        let Some(id) = self.streams.id(channel) else {
+            return;
+        };
+        let Ok(len) = u32::try_from(range.len()) else {
+            return;
+        };
         // A stream that the upstream has ended takes no more; SPDY drops such data too.
-        let Ok(data) = self.spdy.data_head(id, len, false) else { return };
+        let Ok(data) = self.spdy.data_head(id, len, false) else {
+            return;
+        };
         let mut head = Head::default();
         head.push(&data);
         out.upstream.framed(head, range);

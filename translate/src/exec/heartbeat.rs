@@ -68,7 +68,10 @@ impl Heartbeat {
     }
 
     pub(super) fn note_ping(&mut self, id: u32, now: Instant) {
-        self.last_ping = Some(Ping { id, sent: self.sent });
+        self.last_ping = Some(Ping {
+            id,
+            sent: self.sent,
+        });
         self.unanswered_since.get_or_insert(now);
     }
 
@@ -102,6 +105,9 @@ impl Heartbeat {
 
     pub(super) fn upstream_is_silent(&self, now: Instant) -> bool {
         let caught_up = self.passed == self.sent;
-        caught_up && self.unanswered_since.is_some_and(|since| now >= since + SILENT_AFTER)
+        caught_up
+            && self
+                .unanswered_since
+                .is_some_and(|since| now >= since + SILENT_AFTER)
     }
 }

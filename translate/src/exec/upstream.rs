@@ -15,7 +15,9 @@ impl Exec {
         let mut replies = Vec::new();
         let mut at = 0;
         while self.end.is_none() {
-            let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) else { break };
+            let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) else {
+                break;
+            };
             let handled = match self.spdy.handle(rest, &mut replies) {
                 Ok(handled) => handled,
                 Err(error) => {
@@ -130,7 +132,9 @@ impl Exec {
     fn stream_reset(&mut self, id: StreamId, out: &mut Outputs) {
         let channel = self.streams.channel_of(id);
         let no_status_yet = self.status.is_empty();
-        let Some(slot) = self.slot_of(id).copied() else { return };
+        let Some(slot) = self.slot_of(id).copied() else {
+            return;
+        };
         let output = matches!(channel, Some(Channel::Stdout | Channel::Stderr));
         // A reset before the status is not an end of file: bytes are missing.
         self.truncated |= output && no_status_yet && !slot.ended;

@@ -68,13 +68,19 @@ impl Isolation {
         while !input.is_empty() {
             let decoded = self.client.decode(input)?;
             match decoded.event {
-                Some(Event::Control { frame: Frame::SynStream { id, headers, .. }, .. }) => {
+                Some(Event::Control {
+                    frame: Frame::SynStream { id, headers, .. },
+                    ..
+                }) => {
                     let pairs = headers.iter();
                     if let Ok(stream) = PortForwardStream::parse(id.get(), pairs) {
                         self.opened(id, &stream);
                     }
                 }
-                Some(Event::Control { frame: Frame::RstStream { id, .. }, .. }) => self.ended(id),
+                Some(Event::Control {
+                    frame: Frame::RstStream { id, .. },
+                    ..
+                }) => self.ended(id),
                 None if decoded.consumed == 0 => return Ok(()),
                 _ => {}
             }
@@ -93,7 +99,13 @@ impl Isolation {
         while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) {
             let decoded = self.upstream.decode(rest)?;
             match decoded.event {
-                Some(Event::Data { stream, range, end, fin, .. }) => {
+                Some(Event::Data {
+                    stream,
+                    range,
+                    end,
+                    fin,
+                    ..
+                }) => {
                     let text = rest.get(range.clone()).unwrap_or_default();
                     if self.errors.contains_key(&stream) {
                         self.error_run(stream, text, end && fin, &mut pass);
@@ -103,16 +115,30 @@ impl Isolation {
                         let len = u32::try_from(range.len()).unwrap_or_default();
                         if len > 0 || fin {
                             let head = spdy::data_head(stream, len, fin);
-                            pass(Pass { before: &head, range: at + range.start..at + range.end });
+                            pass(Pass {
+                                before: &head,
+                                range: at + range.start..at + range.end,
+                            });
                         }
                         if fin {
                             self.data_ended(stream);
                         }
                     }
                 }
-                Some(Event::Opaque { head, stream, range, start, end, kind, .. }) => {
+                Some(Event::Opaque {
+                    head,
+                    stream,
+                    range,
+                    start,
+                    end,
+                    kind,
+                    ..
+                }) => {
                     let before: &[u8] = if start { &head } else { &[] };
-                    pass(Pass { before, range: at + range.start..at + range.end });
+                    pass(Pass {
+                        before,
+                        range: at + range.start..at + range.end,
+                    });
                     if let (true, spdy::frame::RST_STREAM, Some(id)) = (end, kind, stream) {
                         self.ended(id);
                     }
@@ -130,12 +156,15 @@ impl Isolation {
         if !self.connections.contains_key(&request) && self.connections.len() >= MAX_CONNECTIONS {
             return;
         }
-        let connection = self.connections.entry(request).or_insert_with(|| Connection {
-            port: stream.port,
-            error: None,
-            data: None,
-            text: Vec::new(),
-        });
+        let connection = self
+            .connections
+            .entry(request)
+            .or_insert_with(|| Connection {
+                port: stream.port,
+                error: None,
+                data: None,
+                text: Vec::new(),
+            });
         match stream.kind {
             StreamKind::Error => {
                 connection.error = Some(id);
@@ -150,28 +179,30 @@ impl Isolation {
 
     /// A run of an error stream. The first text resets the connection's data stream; the end of the
     /// error stream goes through, without the text.
-    fn error_run(
-        &mut self,
-        id: StreamId,
-        text: &[u8],
-        fin: bool,
-        pass: &mut impl FnMut(Pass<'_>),
-    ) {
+    fn error_run(&mut self, id: StreamId, text: &[u8], fin: bool, pass: &mut impl FnMut(Pass<'_>)) {
         let request = self.errors.get(&id).copied();
         if let Some(connection) = request.and_then(|request| self.connections.get_mut(&request))
             && !text.is_empty()
         {
             let first = connection.text.is_empty();
             let room = MAX_TEXT - connection.text.len().min(MAX_TEXT);
-            connection.text.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+            connection
+                .text
+                .extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
             if let Some(data) = connection.data.filter(|_| first) {
                 let mut reset = Vec::with_capacity(16);
                 spdy::rst_stream(&mut reset, data, RstStatus::CANCEL);
-                pass(Pass { before: &reset, range: 0..0 });
+                pass(Pass {
+                    before: &reset,
+                    range: 0..0,
+                });
             }
         }
         if fin {
-            pass(Pass { before: &spdy::data_head(id, 0, true), range: 0..0 });
+            pass(Pass {
+                before: &spdy::data_head(id, 0, true),
+                range: 0..0,
+            });
             self.ended(id);
         }
     }
@@ -198,19 +229,25 @@ impl Isolation {
     }
 
     fn forget(&mut self, request: u64) {
-        let gone = |connection: &Connection| connection.error.is_none() && connection.data.is_none();
+        let gone =
+            |connection: &Connection| connection.error.is_none() && connection.data.is_none();
         if self.connections.get(&request).is_some_and(gone) {
             self.connections.remove(&request);
         }
     }
 
     fn report(&mut self, request: u64) {
-        let Some(connection) = self.connections.get_mut(&request) else { return };
+        let Some(connection) = self.connections.get_mut(&request) else {
+            return;
+        };
         if connection.text.is_empty() || self.refusals.len() >= MAX_REFUSALS {
             return;
         }
         let text = String::from_utf8_lossy(&connection.text).into_owned();
         connection.text = Vec::new();
-        self.refusals.push_back(Refusal { port: connection.port, text });
+        self.refusals.push_back(Refusal {
+            port: connection.port,
+            text,
+        });
     }
 }

@@ -1,12 +1,18 @@
 //! A client and a node around one machine, in one thread, with a clock that the test moves.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    unreachable_pub
+)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use streamway_kstream::ws::{self, Event, Role};
 use streamway_spdy::{Session, SessionEvent, Side, StreamId};
-use streamway_translate::{Chunk, Outputs, Transmit, Translate};
+use streamway_translate::{Chunk, Outputs, Translate, Transmit};
 
 /// What the client saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +91,12 @@ impl<M: Translate> Rig<M> {
         let mask = [self.mask, 3, 200, self.mask ^ 0xff];
         let head = ws::encode_head(opcode, fin, payload.len() as u64, Some(mask));
         let mut bytes = head.as_slice().to_vec();
-        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        bytes.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         self.client_bytes(&bytes);
     }
 
@@ -100,7 +111,8 @@ impl<M: Translate> Rig<M> {
         for piece in bytes.chunks(self.cut) {
             let mut buffer = vec![0xee; BEFORE];
             buffer.extend_from_slice(piece);
-            self.machine.handle_client(&mut buffer[BEFORE..], BEFORE, self.now, &mut self.out);
+            self.machine
+                .handle_client(&mut buffer[BEFORE..], BEFORE, self.now, &mut self.out);
             self.deliver(&buffer, &[]);
         }
         self.settle();
@@ -111,7 +123,8 @@ impl<M: Translate> Rig<M> {
         for piece in bytes.chunks(self.cut) {
             let mut buffer = vec![0xdd; BEFORE];
             buffer.extend_from_slice(piece);
-            self.machine.handle_upstream(&buffer[BEFORE..], BEFORE, self.now, &mut self.out);
+            self.machine
+                .handle_upstream(&buffer[BEFORE..], BEFORE, self.now, &mut self.out);
             self.deliver(&[], &buffer);
         }
     }
@@ -128,7 +141,11 @@ impl<M: Translate> Rig<M> {
 
     pub fn node_reset(&mut self, stream: &str) {
         let mut bytes = Vec::new();
-        self.node.reset(self.streams[stream], streamway_spdy::RstStatus::CANCEL, &mut bytes);
+        self.node.reset(
+            self.streams[stream],
+            streamway_spdy::RstStatus::CANCEL,
+            &mut bytes,
+        );
         self.node_bytes(&bytes);
         self.settle();
     }
@@ -148,7 +165,9 @@ impl<M: Translate> Rig<M> {
             self.now = self.now.max(due);
             self.machine.handle_timeout(self.now, true, &mut self.out);
             assert!(
-                self.machine.poll_timeout().is_none_or(|next| next > self.now),
+                self.machine
+                    .poll_timeout()
+                    .is_none_or(|next| next > self.now),
                 "an alarm that rings for ever"
             );
             self.settle();
@@ -178,9 +197,14 @@ impl<M: Translate> Rig<M> {
     fn client_reads(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
-            let decoded = self.client.decode(&mut bytes[at..]).expect("what a client can read");
+            let decoded = self
+                .client
+                .decode(&mut bytes[at..])
+                .expect("what a client can read");
             match decoded.event {
-                Some(Event::Payload { kind, range, end, .. }) => {
+                Some(Event::Payload {
+                    kind, range, end, ..
+                }) => {
                     self.message.extend_from_slice(&bytes[at..][range]);
                     if end {
                         let message = std::mem::take(&mut self.message);
@@ -190,10 +214,13 @@ impl<M: Translate> Rig<M> {
                         });
                     }
                 }
-                Some(Event::Pong(payload)) => self.seen.push(Seen::Pong(payload.as_slice().to_vec())),
+                Some(Event::Pong(payload)) => {
+                    self.seen.push(Seen::Pong(payload.as_slice().to_vec()))
+                }
                 Some(Event::Ping(_)) => self.seen.push(Seen::Ping),
                 Some(Event::Close(code, _)) => {
-                    self.seen.push(Seen::Close(code.map_or(1005, |code| code.get())));
+                    self.seen
+                        .push(Seen::Close(code.map_or(1005, |code| code.get())));
                 }
                 _ => {}
             }
@@ -204,7 +231,10 @@ impl<M: Translate> Rig<M> {
     fn node_reads(&mut self, bytes: &[u8]) {
         let mut at = 0;
         while at < bytes.len() {
-            let handled = self.node.handle(&bytes[at..], &mut self.node_out).expect("SPDY");
+            let handled = self
+                .node
+                .handle(&bytes[at..], &mut self.node_out)
+                .expect("SPDY");
             match handled.event {
                 Some(SessionEvent::Opened { id, headers, .. }) => {
                     let name = headers.get("streamtype").unwrap().to_owned();
@@ -224,7 +254,9 @@ impl<M: Translate> Rig<M> {
                         self.heard.push(Heard::Fin(name));
                     }
                 }
-                Some(SessionEvent::Reset { id, .. }) => self.heard.push(Heard::Reset(self.name(id))),
+                Some(SessionEvent::Reset { id, .. }) => {
+                    self.heard.push(Heard::Reset(self.name(id)))
+                }
                 Some(SessionEvent::GoAway { .. }) => self.heard.push(Heard::GoAway),
                 _ => {}
             }
