@@ -1,37 +1,19 @@
-//! Frames: their types, and how they look on the wire. All numbers are big endian.
+//! Frames: types, ids, and how they look on the wire.
 //!
 //! ```text
-//! control  |1| version 15 = 3 | type 16 | flags 8 | length 24 | payload
-//! data     |0| stream id 31             | flags 8 | length 24 | payload
+//! control  |1| version 15 | type 16 | flags 8 | length 24 | payload
+//! data     |0| stream id 31         | flags 8 | length 24 | payload
 //! ```
-//!
-//! One module for each type shows its payload, reads it and writes it. Types 5 (NOOP of SPDY/2) and
-//! 10 (CREDENTIAL) are not read: spdystream v0.5.1 ends a connection on them, and so does
-//! [`Decoder`](crate::Decoder).
 
-pub(crate) mod data;
-pub(crate) mod go_away;
-pub(crate) mod head;
-mod headers;
-mod id;
-pub(crate) mod ping;
-pub(crate) mod rst_stream;
-mod settings;
-pub(crate) mod syn_reply;
-pub(crate) mod syn_stream;
-mod window_update;
+use std::fmt;
+use std::num::NonZeroU32;
 
-use crate::error::DecodeError;
 use crate::headers::Headers;
-pub use id::{Side, StreamId};
-pub use rst_stream::RstStatus;
 
 /// Bytes of a frame's head.
 pub const HEAD: usize = 8;
-/// The version in control frames: SPDY/3.1 says 3, as SPDY/3 did.
+/// The version in control frames (SPDY/3.1 says 3).
 pub const VERSION: u16 = 3;
-/// Longest payload that a head can announce, in bytes.
-pub const MAX_PAYLOAD: u32 = (1 << 24) - 1;
 
 /// Type of SYN_STREAM.
 pub const SYN_STREAM: u16 = 1;
@@ -50,20 +32,85 @@ pub const HEADERS: u16 = 8;
 /// Type of WINDOW_UPDATE.
 pub const WINDOW_UPDATE: u16 = 9;
 
-/// FIN, of SYN_STREAM, SYN_REPLY, HEADERS and DATA: the sender's direction ends with this frame.
+/// FIN: the sender's direction ends with this frame.
 pub const FLAG_FIN: u8 = 1;
-/// UNIDIRECTIONAL, of SYN_STREAM: the receiver sends no data.
+/// UNIDIRECTIONAL, of SYN_STREAM.
 pub const FLAG_UNIDIRECTIONAL: u8 = 2;
+
+/// Longest payload that a head can announce.
+pub const MAX_PAYLOAD: u32 = (1 << 24) - 1;
+
+/// Which end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Opens streams with odd ids.
+    Client,
+    /// Opens streams with even ids; Kubernetes' servers open none.
+    Server,
+}
+
+/// A stream's id: 31 bits, not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(NonZeroU32);
+
+impl StreamId {
+    /// The largest.
+    pub const MAX: u32 = 0x7fff_ffff;
+
+    /// `None` for 0 and for more than 31 bits.
+    pub fn new(id: u32) -> Option<Self> {
+        NonZeroU32::new(id)
+            .filter(|id| id.get() <= Self::MAX)
+            .map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// Who opens streams with such an id.
+    pub fn initiated_by(self) -> Side {
+        if self.get() % 2 == 1 {
+            Side::Client
+        } else {
+            Side::Server
+        }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// Why a stream is reset. Kubernetes' receivers do not look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RstStatus(pub u32);
+
+impl RstStatus {
+    /// The peer broke the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1);
+    /// A frame for a stream that is not there.
+    pub const INVALID_STREAM: Self = Self(2);
+    /// The stream was not looked at.
+    pub const REFUSED_STREAM: Self = Self(3);
+    /// Nobody wants the stream any more; what Kubernetes sends.
+    pub const CANCEL: Self = Self(5);
+    /// Something failed.
+    pub const INTERNAL_ERROR: Self = Self(6);
+}
 
 /// A control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
-    /// Opens a stream.
+    /// Opens a stream. Payload: id, associated id, priority << 5, slot, header block.
     SynStream {
         /// The stream.
         id: StreamId,
-        /// The stream that this one belongs to; 0, which Kubernetes sends, for none.
+        /// Of a pushed stream; Kubernetes sends 0.
         associated: u32,
         /// 0 (highest) to 7; Kubernetes sends 0.
         priority: u8,
@@ -76,7 +123,7 @@ pub enum Frame {
         /// What the stream is.
         headers: Headers,
     },
-    /// Accepts a stream.
+    /// Accepts a stream. Payload: id, header block.
     SynReply {
         /// The stream.
         id: StreamId,
@@ -85,31 +132,31 @@ pub enum Frame {
         /// Kubernetes sends none.
         headers: Headers,
     },
-    /// Ends a stream for both sides.
+    /// Ends a stream for both sides. Payload: id, status.
     RstStream {
         /// The stream.
         id: StreamId,
         /// Why.
         status: RstStatus,
     },
-    /// Settings of the sender. Passed over.
+    /// Payload: count, and as many entries of 8 bytes. Passed over.
     Settings {
         /// How many.
         entries: u32,
     },
-    /// Asks for the same frame back, or is that answer.
+    /// Payload: id. The peer sends it back.
     Ping {
-        /// Odd from a client, even from a server; not 0.
+        /// Odd from a client, even from a server.
         id: u32,
     },
-    /// The sender takes no more streams.
+    /// The sender takes no more streams. Payload: last good id, status.
     GoAway {
         /// The last stream that it took; 0 for none.
         last_good: u32,
         /// 0 for a normal end.
         status: u32,
     },
-    /// More headers for an open stream.
+    /// More headers for an open stream. Payload: id, header block.
     Headers {
         /// The stream.
         id: StreamId,
@@ -118,76 +165,11 @@ pub enum Frame {
         /// The headers.
         headers: Headers,
     },
-    /// Lets the receiver send more. Kubernetes' peers have no windows: passed over.
+    /// Payload: id, delta. Kubernetes' peers have no windows: passed over.
     WindowUpdate {
         /// The stream; 0 for the connection.
         id: u32,
         /// By how many bytes.
         delta: u32,
     },
-}
-
-impl Frame {
-    /// Reads a whole payload of a frame whose head [`check`] has seen. `block` reads what the
-    /// frame has of the connection's header blocks.
-    pub(crate) fn parse(
-        kind: u16,
-        flags: u8,
-        payload: &[u8],
-        block: impl FnOnce(&[u8]) -> Result<Headers, DecodeError>,
-    ) -> Result<Self, DecodeError> {
-        match kind {
-            SYN_STREAM => syn_stream::parse(flags, payload, block),
-            SYN_REPLY => syn_reply::parse(flags, payload, block),
-            RST_STREAM => rst_stream::parse(payload),
-            SETTINGS => settings::parse(payload),
-            PING => ping::parse(payload),
-            GOAWAY => go_away::parse(payload),
-            HEADERS => headers::parse(flags, payload, block),
-            WINDOW_UPDATE => window_update::parse(payload),
-            _ => Err(DecodeError::UnknownType(kind)),
-        }
-    }
-}
-
-/// Finds what a control frame's head alone shows to be wrong.
-pub(crate) fn check(kind: u16, flags: u8, len: u32) -> Result<(), DecodeError> {
-    let fits = match kind {
-        SYN_STREAM => len >= syn_stream::FIXED,
-        SYN_REPLY | HEADERS | SETTINGS => len >= 4,
-        RST_STREAM | GOAWAY | WINDOW_UPDATE => len == 8,
-        PING => len == 4,
-        _ => return Err(DecodeError::UnknownType(kind)),
-    };
-    if !fits {
-        return Err(DecodeError::Length { kind, len });
-    }
-    // spdystream v0.5.1 refuses flags on these three, and looks at none of the others' beyond
-    // those it knows.
-    if matches!(kind, PING | GOAWAY | WINDOW_UPDATE) && flags != 0 {
-        return Err(DecodeError::Flags { kind, flags });
-    }
-    Ok(())
-}
-
-/// Whether a control frame's payload starts with a stream's id.
-pub(crate) fn names_stream(kind: u16) -> bool {
-    matches!(kind, SYN_STREAM | SYN_REPLY | RST_STREAM | HEADERS)
-}
-
-/// Takes the next 32 bits of `payload`, which is of a frame of type `kind`.
-fn number(kind: u16, payload: &mut &[u8]) -> Result<u32, DecodeError> {
-    let (number, rest) = payload.split_first_chunk().ok_or_else(|| bad_length(kind, payload))?;
-    *payload = rest;
-    Ok(u32::from_be_bytes(*number))
-}
-
-/// Takes a stream's id, without its reserved bit.
-fn stream_id(kind: u16, payload: &mut &[u8]) -> Result<StreamId, DecodeError> {
-    let id = number(kind, payload)? & StreamId::MAX;
-    StreamId::new(id).ok_or(DecodeError::ZeroStream(kind))
-}
-
-fn bad_length(kind: u16, payload: &[u8]) -> DecodeError {
-    DecodeError::Length { kind, len: u32::try_from(payload.len()).unwrap_or(u32::MAX) }
 }
