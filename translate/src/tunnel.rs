@@ -46,6 +46,11 @@ impl Tunnel {
         }
     }
 
+    /// Forwarded connections that are kept track of, for tests and diagnostics.
+    pub fn tracked_connections(&self) -> usize {
+        self.isolation.as_ref().map_or(0, Isolation::connections)
+    }
+
     fn conclude(&mut self, end: End) {
         self.end.get_or_insert(end);
     }

@@ -63,6 +63,10 @@ impl Isolation {
         }
     }
 
+    pub(super) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Learns from what the client sends which stream is which.
     pub(super) fn client_bytes(&mut self, mut input: &[u8]) -> Result<(), DecodeError> {
         while !input.is_empty() {
