@@ -17,6 +17,9 @@ const MAX_STORED: usize = 0xffff;
 ///
 /// Blocks are stored, not compressed: a deflate state costs 256 KiB for as long as the connection
 /// lives, to save some thirty bytes in its first milliseconds. Every zlib reads it.
+///
+/// A frame's headers come to less than 16 MiB; a longer frame would be cut to that, and the peer
+/// refuse it.
 #[derive(Debug, Default)]
 pub struct Encoder {
     started: bool,
@@ -90,6 +93,9 @@ impl Encoder {
         }
         // An empty stored block ends it on a byte, as a sync flush does.
         payload.extend_from_slice(&[0, 0, 0, 0xff, 0xff]);
+        let most = usize::try_from(MAX_PAYLOAD).unwrap_or(usize::MAX);
+        debug_assert!(payload.len() <= most, "headers do not fit a frame");
+        payload.truncate(most);
         control(out, kind, if fin { FLAG_FIN } else { 0 }, &payload);
     }
 }
@@ -103,17 +109,17 @@ pub fn data_head(id: StreamId, len: u32, fin: bool) -> [u8; 8] {
     [a, b, c, d, flags, x, y, z]
 }
 
-/// Appends a PING to `out`.
+/// Appends a PING (12 bytes) to `out`. `id` is not 0, which ends the peer's connection.
 pub fn ping(out: &mut Vec<u8>, id: u32) {
     control(out, PING, 0, &id.to_be_bytes());
 }
 
-/// Appends a RST_STREAM to `out`.
+/// Appends a RST_STREAM (16 bytes) to `out`. `status` is not 0, which ends the peer's connection.
 pub fn rst_stream(out: &mut Vec<u8>, id: StreamId, status: RstStatus) {
     pair(out, RST_STREAM, id.get(), status.0);
 }
 
-/// Appends a GOAWAY to `out`.
+/// Appends a GOAWAY (16 bytes) to `out`. `last_good` is the last stream that was taken, 0 for none.
 pub fn go_away(out: &mut Vec<u8>, last_good: u32, status: u32) {
     pair(out, GOAWAY, last_good, status);
 }
