@@ -57,6 +57,9 @@ impl Headers {
                 // spdystream ends the connection too.
                 return Err(DecodeError::HeaderBlock("a name is not in lower case"));
             }
+            if FORBIDDEN.contains(&name.as_str()) {
+                return Err(DecodeError::HeaderBlock("a name belongs to a connection"));
+            }
             if headers.iter().any(|(own, _)| *own == name) {
                 return Err(DecodeError::HeaderBlock("a name comes twice"));
             }
@@ -82,6 +85,16 @@ impl Headers {
         }
     }
 }
+
+/// Names that SPDY forbids in its blocks, as they are about the connection (draft 3, sections 3.2.1
+/// and 3.2.2). spdystream ends the connection on them, but takes `host` in replies.
+const FORBIDDEN: [&str; 5] = [
+    "connection",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+];
 
 fn number(block: &mut &[u8]) -> Result<u32, DecodeError> {
     let (number, rest) = block
