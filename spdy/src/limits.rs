@@ -14,7 +14,8 @@ pub struct Limits {
     /// Longest payload of a DATA frame in bytes. Default 2^24 - 1, the most that fits: data is
     /// handed on as it arrives, so its length costs nothing.
     pub max_data_payload: u32,
-    /// Most streams that a peer may have open. Default 8192; more are refused.
+    /// Most streams of a session that may be open, the peer's and our own together. Default 8192.
+    /// Streams of the peer's beyond that are refused (REFUSED_STREAM).
     pub max_streams: usize,
 }
 

@@ -21,7 +21,9 @@ pub use stream::StreamState;
 /// Commands append the frames that they make to `out`; the caller writes `out` in order.
 /// [`Session::data_head`] returns a head that the caller writes, and behind it the payload.
 /// [`Session::handle`] reads up to the next event, and appends what must be answered (replies to
-/// pings, resets of impossible streams) to `out`: at most 16 bytes for 12 bytes of input.
+/// pings, resets of impossible streams) to `out`: never more than the frames that it answers were
+/// long, which is at most the input and [`Session::buffered_bytes`]. A caller that writes slower
+/// than it reads stops reading while `out` is long.
 #[derive(Debug)]
 pub struct Session {
     side: Side,
@@ -34,7 +36,10 @@ pub struct Session {
     /// The peer's next may not be below.
     expected: u32,
     last_ping: u32,
-    going_away: bool,
+    /// The DATA frame that is arriving began while its stream took none: all of it is dropped.
+    dropping: bool,
+    sent_go_away: bool,
+    received_go_away: bool,
 }
 
 /// What one step of [`Session::handle`] brought.
@@ -77,14 +82,14 @@ pub enum SessionEvent {
         /// Its direction ends here.
         fin: bool,
     },
-    /// It reset a stream, which is gone.
+    /// It reset a stream, or opened it again; the stream is gone.
     Reset {
         /// The stream.
         id: StreamId,
         /// Why.
         status: RstStatus,
     },
-    /// It answered a ping.
+    /// It answered a ping, or sent one with an id of ours: which were asked is not kept track of.
     Pong {
         /// Which.
         id: u32,
@@ -114,7 +119,9 @@ impl Session {
             next,
             expected,
             last_ping: 0,
-            going_away: false,
+            dropping: false,
+            sent_go_away: false,
+            received_go_away: false,
         }
     }
 
@@ -128,7 +135,7 @@ impl Session {
         headers: &[(&str, &str)],
         out: &mut Vec<u8>,
     ) -> Result<StreamId, OpenError> {
-        if self.going_away {
+        if self.sent_go_away || self.received_go_away {
             return Err(OpenError::GoingAway);
         }
         if self.streams.len() >= self.limits.max_streams {
@@ -136,7 +143,7 @@ impl Session {
         }
         let id = StreamId::new(self.next).ok_or(OpenError::Exhausted)?;
         self.next = self.next.saturating_add(2);
-        self.streams.insert(id, Stream::ours());
+        self.streams.insert(id, Stream::Asked);
         self.encoder.syn_stream(out, id, false, headers);
         Ok(id)
     }
@@ -154,6 +161,7 @@ impl Session {
         if !stream.accept() {
             return Err(Misuse::NoReplyDue(id.get()));
         }
+        self.drop_if_over(id);
         self.encoder.syn_reply(out, id, false, &[]);
         Ok(())
     }
@@ -218,14 +226,14 @@ impl Session {
 
     /// Says that no more streams are taken.
     pub fn go_away(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.going_away, true) {
+        if !std::mem::replace(&mut self.sent_go_away, true) {
             encode::go_away(out, self.expected.saturating_sub(2), 0);
         }
     }
 
     /// How far a stream is; `None` for one that is not open.
     pub fn stream_state(&self, id: StreamId) -> Option<StreamState> {
-        self.streams.get(&id).map(Stream::state)
+        self.streams.get(&id).map(|stream| stream.state())
     }
 
     /// Open streams.
@@ -261,10 +269,16 @@ impl Session {
                 Some(Event::Data {
                     stream,
                     range,
+                    start,
                     end,
                     fin,
                     ..
-                }) => self.data(stream, base + range.start..base + range.end, end, fin)?,
+                }) => {
+                    if start {
+                        self.dropping = self.drops(stream)?;
+                    }
+                    self.data(stream, base + range.start..base + range.end, end, fin)
+                }
                 Some(Event::Control { frame, .. }) => self.control(frame, out),
                 Some(Event::Opaque { .. }) => None,
             };
@@ -274,13 +288,9 @@ impl Session {
         }
     }
 
-    fn data(
-        &mut self,
-        id: StreamId,
-        range: Range<usize>,
-        end: bool,
-        fin: bool,
-    ) -> Result<Option<SessionEvent>, SessionError> {
+    /// Whether a DATA frame that starts now is dropped: spdystream drops what comes for a stream that
+    /// is not replied to, or over.
+    fn drops(&self, id: StreamId) -> Result<bool, SessionError> {
         let next = if id.initiated_by() == self.side {
             self.next
         } else {
@@ -289,31 +299,48 @@ impl Session {
         if id.get() >= next {
             return Err(SessionError::NeverOpened(id.get()));
         }
-        // Data for a stream that is not replied to, or over, is dropped, as spdystream does.
-        let Some(stream) = self
+        Ok(!self
             .streams
-            .get_mut(&id)
-            .filter(|stream| stream.receivable())
-        else {
-            return Ok(None);
-        };
+            .get(&id)
+            .is_some_and(|stream| stream.receivable()))
+    }
+
+    fn data(
+        &mut self,
+        id: StreamId,
+        range: Range<usize>,
+        end: bool,
+        fin: bool,
+    ) -> Option<SessionEvent> {
+        // Reset by us since the frame began, it is gone.
+        let stream = self.streams.get_mut(&id).filter(|_| !self.dropping)?;
         if fin {
             stream.finished_by_peer();
             self.drop_if_over(id);
         }
-        Ok(Some(SessionEvent::Data {
+        Some(SessionEvent::Data {
             id,
             range,
             end,
             fin,
-        }))
+        })
     }
 
     fn control(&mut self, frame: Frame, out: &mut Vec<u8>) -> Option<SessionEvent> {
         match frame {
             Frame::SynStream {
-                id, fin, headers, ..
-            } => self.opened(id, fin, headers, out),
+                id,
+                fin,
+                unidirectional,
+                headers,
+                ..
+            } => {
+                let stream = Stream::Offered {
+                    fin,
+                    unidirectional,
+                };
+                self.offered(id, stream, SessionEvent::Opened { id, headers, fin }, out)
+            }
             Frame::SynReply { id, fin, .. } => {
                 if !self.streams.get_mut(&id)?.replied() {
                     return None;
@@ -354,32 +381,36 @@ impl Session {
                 None
             }
             Frame::GoAway { last_good, status } => {
-                self.going_away = true;
+                self.received_go_away = true;
                 Some(SessionEvent::GoAway { last_good, status })
             }
             Frame::Settings { .. } | Frame::WindowUpdate { .. } => None,
         }
     }
 
-    fn opened(
+    /// Takes a stream that the peer opens, which is the event `opened`, or resets it.
+    fn offered(
         &mut self,
         id: StreamId,
-        fin: bool,
-        headers: Headers,
+        stream: Stream,
+        opened: SessionEvent,
         out: &mut Vec<u8>,
     ) -> Option<SessionEvent> {
         // Gaps are allowed; an id that came before, or that is ours to give, is not.
         if id.get() < self.expected || id.initiated_by() == self.side {
-            encode::rst_stream(out, id, RstStatus::PROTOCOL_ERROR);
-            return None;
+            let status = RstStatus::PROTOCOL_ERROR;
+            encode::rst_stream(out, id, status);
+            // The reset ends the stream that has the id, too.
+            let gone = self.streams.remove(&id);
+            return gone.map(|_| SessionEvent::Reset { id, status });
         }
         self.expected = id.get().saturating_add(2);
-        if self.going_away || self.streams.len() >= self.limits.max_streams {
+        if self.sent_go_away || self.streams.len() >= self.limits.max_streams {
             encode::rst_stream(out, id, RstStatus::REFUSED_STREAM);
             return None;
         }
-        self.streams.insert(id, Stream::theirs(fin));
-        Some(SessionEvent::Opened { id, headers, fin })
+        self.streams.insert(id, stream);
+        Some(opened)
     }
 
     fn drop_if_over(&mut self, id: StreamId) {

@@ -7,7 +7,8 @@
 //!     └────────────────────────── RST, either way ────────────────────────────▶ gone
 //! ```
 //!
-//! A peer may finish its direction with the frame that opens or accepts the stream.
+//! A peer may finish its direction with the frame that opens or accepts the stream; one that opens it
+//! as unidirectional finishes ours, too. Closed streams leave the table at once.
 
 use crate::error::Misuse;
 use crate::frame::StreamId;
@@ -28,81 +29,85 @@ pub enum StreamState {
     Closed,
 }
 
+/// A stream that is in the table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stream {
-    state: StreamState,
-    /// The peer opened it and awaits our reply.
-    reply_due: bool,
-    /// The peer finished before the stream was replied to.
-    early_fin: bool,
+pub(super) enum Stream {
+    /// We opened it and await the reply.
+    Asked,
+    /// The peer opened it and awaits ours.
+    Offered {
+        /// It sends no data.
+        fin: bool,
+        /// We may send none.
+        unidirectional: bool,
+    },
+    /// The reply was sent or seen.
+    Replied(StreamState),
 }
 
 impl Stream {
-    pub(super) fn ours() -> Self {
-        Self {
-            state: StreamState::Opening,
-            reply_due: false,
-            early_fin: false,
+    pub(super) fn state(self) -> StreamState {
+        match self {
+            Self::Asked | Self::Offered { .. } => StreamState::Opening,
+            Self::Replied(state) => state,
         }
-    }
-
-    pub(super) fn theirs(fin: bool) -> Self {
-        Self {
-            state: StreamState::Opening,
-            reply_due: true,
-            early_fin: fin,
-        }
-    }
-
-    pub(super) fn state(&self) -> StreamState {
-        self.state
     }
 
     /// We reply. False where no reply is due.
     pub(super) fn accept(&mut self) -> bool {
-        let due = std::mem::take(&mut self.reply_due);
-        if due {
-            self.state = if self.early_fin {
-                StreamState::HalfClosedRemote
-            } else {
-                StreamState::Open
-            };
-        }
-        due
+        let Self::Offered {
+            fin,
+            unidirectional,
+        } = *self
+        else {
+            return false;
+        };
+        *self = Self::Replied(match (fin, unidirectional) {
+            (false, false) => StreamState::Open,
+            (true, false) => StreamState::HalfClosedRemote,
+            (false, true) => StreamState::HalfClosedLocal,
+            (true, true) => StreamState::Closed,
+        });
+        true
     }
 
     /// The peer replied. False where none was awaited.
     pub(super) fn replied(&mut self) -> bool {
-        let awaited = self.state == StreamState::Opening && !self.reply_due;
+        let awaited = matches!(self, Self::Asked);
         if awaited {
-            self.state = StreamState::Open;
+            *self = Self::Replied(StreamState::Open);
         }
         awaited
     }
 
-    pub(super) fn sendable(&self, id: StreamId) -> Result<(), Misuse> {
-        match self.state {
+    pub(super) fn sendable(self, id: StreamId) -> Result<(), Misuse> {
+        match self.state() {
             StreamState::Open | StreamState::HalfClosedRemote => Ok(()),
             StreamState::Opening => Err(Misuse::NotReplied(id.get())),
             StreamState::HalfClosedLocal | StreamState::Closed => Err(Misuse::Finished(id.get())),
         }
     }
 
-    pub(super) fn receivable(&self) -> bool {
-        matches!(self.state, StreamState::Open | StreamState::HalfClosedLocal)
+    pub(super) fn receivable(self) -> bool {
+        matches!(
+            self.state(),
+            StreamState::Open | StreamState::HalfClosedLocal
+        )
     }
 
+    /// We finished; the stream was sendable.
     pub(super) fn finish(&mut self) {
-        self.state = match self.state {
+        *self = Self::Replied(match self.state() {
             StreamState::HalfClosedRemote | StreamState::Closed => StreamState::Closed,
             _ => StreamState::HalfClosedLocal,
-        };
+        });
     }
 
+    /// The peer finished; the stream was receivable.
     pub(super) fn finished_by_peer(&mut self) {
-        self.state = match self.state {
+        *self = Self::Replied(match self.state() {
             StreamState::HalfClosedLocal | StreamState::Closed => StreamState::Closed,
             _ => StreamState::HalfClosedRemote,
-        };
+        });
     }
 }
