@@ -1,71 +1,22 @@
 //! Bytes to frames.
 
 mod control;
-
-use std::ops::Range;
+mod event;
 
 use crate::error::DecodeError;
-use crate::frame::{FLAG_FIN, Frame, HEAD, StreamId, VERSION};
+use crate::frame::{FLAG_FIN, HEAD, StreamId, VERSION};
 use crate::inflate::Inflate;
 use crate::limits::Limits;
-
-/// What one step of a [`Decoder`] brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decoded {
-    /// Bytes of the input that are done with. Without an event that is all of them, and more are
-    /// needed.
-    pub consumed: usize,
-    /// What they were.
-    pub event: Option<Event>,
-}
-
-/// What was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A whole control frame.
-    Control {
-        /// The frame.
-        frame: Frame,
-        /// Its length on the wire, head included.
-        wire_len: usize,
-    },
-    /// A run of a DATA frame's payload, which is not copied.
-    Data {
-        /// The stream.
-        stream: StreamId,
-        /// Where the run is in the input; empty for an empty frame.
-        range: Range<usize>,
-        /// The whole frame's payload in bytes.
-        frame_len: u32,
-        /// The frame's first run.
-        start: bool,
-        /// Its last run.
-        end: bool,
-        /// The sender's direction ends here; only with `end`.
-        fin: bool,
-    },
-    /// Of a walker: a run of a control frame's payload, not looked into.
-    Opaque {
-        /// The frame's head, as it was on the wire.
-        head: [u8; HEAD],
-        /// The frame's type.
-        kind: u16,
-        /// Where the run is in the input.
-        range: Range<usize>,
-        /// The frame's first run.
-        start: bool,
-        /// Its last run.
-        end: bool,
-        /// The first 32 bits of the payload as a stream's id, once they came, where the frame's type
-        /// has one there.
-        stream: Option<StreamId>,
-    },
-}
+pub use event::{Decoded, Event};
 
 /// Reads one direction of a connection.
 ///
-/// Holds at most a head and a control frame's payload, both only as far as they have arrived.
+/// Drop [`Decoded::consumed`] bytes of the input after each step, and go on until there is no event.
+/// After an error it is of no more use.
+///
+/// Holds at most a head and a control frame's payload, both only as far as they have arrived, and
+/// what it needs to inflate the next header block: the blocks so far up to 2 KiB, beyond that zlib's
+/// state, 47 KiB. Kubernetes' replies to an `exec` come to 20 bytes.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -217,13 +168,14 @@ impl Decoder {
                     };
                     consumed += missing;
                     self.state = State::Head;
-                    let held = std::mem::take(&mut self.held);
-                    let frame = if held.is_empty() {
-                        self.control(kind, flags, new)?
+                    let mut held = std::mem::take(&mut self.held);
+                    let payload = if held.is_empty() {
+                        new
                     } else {
-                        let payload = [held.as_slice(), new].concat();
-                        self.control(kind, flags, &payload)?
+                        held.extend_from_slice(new);
+                        &held
                     };
+                    let frame = self.control(kind, flags, payload)?;
                     let event = Event::Control {
                         frame,
                         wire_len: HEAD + len,
