@@ -164,6 +164,12 @@ fn what_is_not_the_connections_zlib_stream_is_refused() {
         DecodeError::Zlib(_)
     ));
 
+    // A stored block of ten bytes, of which eight came; they end as a flush does.
+    let mut cut = vec![0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2, 0, 10, 0, 0xf5, 0xff];
+    cut.extend([0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+    let error = refused(&syn_stream(1, &cut));
+    assert_eq!(error, DecodeError::Zlib("a block is not whole"));
+
     // A frame is lost, so the next one's references go nowhere.
     let mut zlib = Deflate::new();
     let _lost = zlib.syn_stream(1, &[(b"name", b"a value to come back to")]);
