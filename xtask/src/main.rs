@@ -3,6 +3,7 @@
 
 mod arch;
 mod bench;
+mod binary;
 mod ci;
 mod cluster;
 mod demo;
@@ -26,7 +27,7 @@ enum Command {
     Demo(demo::Args),
     /// Run every test: unit, process, and end to end on real clusters (needs root)
     Test(test::Args),
-    /// Run what CI runs: format, lints, architecture, docs, and every test
+    /// Run what CI runs before the tests: format, lints, architecture, documentation
     Ci(ci::Args),
     /// Bring a real cluster up or down on this machine, or tell what stands
     Cluster(cluster::Args),

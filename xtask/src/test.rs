@@ -1,9 +1,41 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: every test there is.
 
-/// Flags of `cargo xtask test`.
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::binary;
+
+/// Run every test: unit, process, and end to end on real clusters (needs root).
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only the tests that need no cluster and no root
+    #[arg(long)]
+    no_e2e: bool,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> Result<()> {
+    let start = Instant::now();
+    let (root, _) = binary::workspace()?;
+    binary::cargo(
+        &["test", "--workspace", "--exclude", "streamway-e2e"],
+        &root,
+    )?;
+    if args.no_e2e {
+        println!("the tests on real clusters were left out, as asked for (--no-e2e)");
+        return Ok(());
+    }
+    // The binary that the tests run, and what they are tested against.
+    let streamproxy = binary::streamproxy(false)?;
+    if !streamproxy.exists() {
+        bail!("cargo built no {}", streamproxy.display());
+    }
+    streamway_e2e::install::require_root("the tests on real clusters")?;
+    streamway_e2e::prepare()?;
+    binary::cargo(
+        &["test", "--package", "streamway-e2e", "--no-fail-fast"],
+        &root,
+    )?;
+    println!("every test passed, in {} s", start.elapsed().as_secs());
+    Ok(())
 }

@@ -1,0 +1,30 @@
+//! Conditions with a deadline.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Asks until `condition` gives a value, for `time` at most. An error is a "not yet"; the last one is
+/// told if time runs out.
+pub fn until<T>(
+    what: &str,
+    time: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + time;
+    loop {
+        match condition() {
+            Ok(Some(value)) => return Ok(value),
+            answer if Instant::now() > deadline => {
+                let last = answer
+                    .err()
+                    .map(|error| format!(": {error:#}"))
+                    .unwrap_or_default();
+                bail!("waited {}s in vain: {what}{last}", time.as_secs())
+            }
+            // Between two looks at a condition, not instead of one.
+            #[allow(clippy::disallowed_methods)]
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The project's own binaries, built as cargo builds them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
+
+/// The workspace's root and cargo's target folder.
+pub(crate) fn workspace() -> Result<(PathBuf, PathBuf)> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .context("cargo metadata")?;
+    Ok((
+        metadata.workspace_root.into(),
+        metadata.target_directory.into(),
+    ))
+}
+
+/// Builds `streamproxy`, and tells where it is.
+pub(crate) fn streamproxy(release: bool) -> Result<PathBuf> {
+    let (root, target) = workspace()?;
+    let mut args = vec!["build", "--quiet", "--package", "streamway-streamproxy"];
+    if release {
+        args.push("--release");
+    }
+    println!("  building streamproxy …");
+    cargo(&args, &root)?;
+    Ok(target
+        .join(if release { "release" } else { "debug" })
+        .join("streamproxy"))
+}
+
+/// Runs cargo with its output shown.
+pub(crate) fn cargo(args: &[&str], root: &std::path::Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(args).current_dir(root).status();
+    let status = status.context("starting cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    Ok(())
+}
