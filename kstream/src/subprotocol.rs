@@ -12,8 +12,8 @@ use http::header::{self, HeaderMap, HeaderName};
 const TUNNEL_PREFIX: &str = "SPDY/3.1+";
 const TUNNEL_SUFFIX: &str = ".k8s.io";
 
-/// The pseudo subprotocol by which browsers send a bearer token.
-const BEARER_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+/// The pseudo subprotocol by which browsers send a bearer token starts so.
+pub const BEARER_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// The header by which SPDY clients offer versions.
 pub const STREAM_PROTOCOL_VERSION: HeaderName =

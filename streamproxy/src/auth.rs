@@ -1,117 +1,219 @@
-//! STUB of the lead, only so that the rest compiles; the auth engineer replaces this file wholesale.
-#![allow(missing_docs, missing_debug_implementations)]
-use rustls_pki_types::CertificateDer;
+//! Who asks, and may they: a kubelet's delegated authentication and authorization.
+//!
+//! Source of the rules: `k8s.io/kubernetes@v1.36.3/pkg/kubelet/server/{auth,server}.go`,
+//! `k8s.io/apiserver@v0.36.3/pkg/authentication/authenticatorfactory`. Answers are a kubelet's too.
+
+mod authenticate;
+mod authorize;
+mod certificate;
+mod path;
+
 use std::collections::BTreeMap;
-#[derive(Debug, Clone, Default)]
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use streamway_daemon::exit::ExitError;
+use streamway_daemon::gates::{FeatureGate, FeatureGates};
+use streamway_daemon::metrics::CertificateExpiry;
+use streamway_daemon::tls::ClientCa;
+
+use crate::args::{AuthorizationMode, NodeArgs};
+pub use authenticate::Authenticator;
+pub use authorize::Authorizer;
+pub(crate) use certificate::AnyClientCert;
+pub use certificate::PeerCertificates;
+pub(crate) use path::is_clean;
+
+/// How often the cluster's client CA is read again.
+const CA_PERIOD: Duration = Duration::from_secs(60);
+
+/// A caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct UserInfo {
+    /// The user's name.
     pub name: String,
+    /// Tells users of one name apart over time; often empty.
     pub uid: String,
+    /// The user's groups.
     pub groups: Vec<String>,
+    /// What else the authenticator knows.
     pub extra: BTreeMap<String, Vec<String>>,
 }
-#[derive(Debug)]
-pub struct PeerCertificates(pub Vec<CertificateDer<'static>>);
-#[derive(Debug)]
-pub struct Authenticator;
-#[derive(Debug)]
-pub struct Authorizer;
+
+/// Why a request is not let in, in a kubelet's words.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct E;
-impl E {
-    pub fn status(&self) -> http::StatusCode {
-        http::StatusCode::FORBIDDEN
+#[non_exhaustive]
+pub enum AuthError {
+    /// No credentials that anyone knows.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// The caller may not.
+    #[error(
+        "Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{subresources}]){remedy}"
+    )]
+    Forbidden {
+        /// The caller.
+        user: String,
+        /// What was asked for.
+        verb: &'static str,
+        /// On what.
+        subresources: String,
+        /// What would help, where it is not plain.
+        remedy: &'static str,
+    },
+    /// The API server could not be asked.
+    #[error(
+        "Authorization error (user={user}, verb={verb}, resource=nodes, subresource={subresource})"
+    )]
+    Unavailable {
+        /// The caller.
+        user: String,
+        /// What was asked for.
+        verb: &'static str,
+        /// On what.
+        subresource: &'static str,
+    },
+    /// A path that two servers could read differently.
+    #[error("the path is not in its canonical form")]
+    UncleanPath,
+}
+
+impl AuthError {
+    /// The answer's status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Unavailable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UncleanPath => StatusCode::BAD_REQUEST,
+        }
     }
 }
-impl Authenticator {
-    pub async fn authenticate(
-        &self,
-        _p: Option<&PeerCertificates>,
-        _h: &http::HeaderMap,
-    ) -> Result<UserInfo, E> {
-        Ok(UserInfo {
-            name: "system:anonymous".into(),
-            ..Default::default()
-        })
+
+/// Both halves.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Authorizer,
+}
+
+/// Sets both up as the flags say, and keeps the client CA current.
+pub(crate) async fn configure(
+    args: &NodeArgs,
+    node: &str,
+    gates: FeatureGates,
+    expiry: &CertificateExpiry,
+) -> Result<Auth, ExitError> {
+    let webhook = args.authorization_mode == AuthorizationMode::Webhook;
+    let client = match (
+        &args.kubeconfig,
+        std::env::var_os("KUBERNETES_SERVICE_HOST"),
+    ) {
+        (Some(path), _) => Some(from_kubeconfig(path).await?),
+        (None, Some(_)) => Some(in_cluster()?),
+        (None, None) if webhook => {
+            return Err(ExitError::usage(
+                "--authorization-mode Webhook needs an API server to ask; give --kubeconfig, or \
+                 --authorization-mode AlwaysAllow for a try without a cluster",
+            ));
+        }
+        (None, None) => None,
+    };
+    let client_ca = client_ca(args, client.as_ref(), expiry)?;
+    if client.is_none() && client_ca.is_none() && !args.anonymous_auth {
+        return Err(ExitError::usage(
+            "nobody could authenticate; give --kubeconfig, --client-ca-file or --anonymous-auth",
+        ));
     }
-}
-impl Authorizer {
-    pub async fn authorize(
-        &self,
-        _u: &UserInfo,
-        _m: &http::Method,
-        _uri: &http::Uri,
-        _h: &http::HeaderMap,
-    ) -> Result<(), E> {
-        Ok(())
-    }
-}
-pub struct Auth {
-    pub authenticator: Authenticator,
-    pub authorizer: Authorizer,
-}
-pub async fn configure(
-    _a: &crate::args::NodeArgs,
-    _n: &str,
-    _g: streamway_daemon::gates::FeatureGates,
-    _r: &mut prometheus_client::registry::Registry,
-) -> Result<Auth, streamway_daemon::exit::ExitError> {
+    let authenticator = Authenticator::new(client_ca, client.clone(), args.anonymous_auth);
+    let create = gates.enabled(FeatureGate::AuthorizeNodeProxyCreateForStreaming);
+    let authorizer = Authorizer::new(client.filter(|_| webhook), node, create);
     Ok(Auth {
-        authenticator: Authenticator,
-        authorizer: Authorizer,
+        authenticator,
+        authorizer,
     })
 }
-#[derive(Debug)]
-pub struct AnyClientCert;
-impl AnyClientCert {
-    pub fn new() -> Self {
-        Self
-    }
+
+async fn from_kubeconfig(path: &Path) -> Result<Client, ExitError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        ExitError::usage(format_args!(
+            "--kubeconfig {}: {error}; is it a kubeconfig?",
+            path.display()
+        ))
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| wrong(&error))?;
+    Client::try_from(config).map_err(|error| wrong(&error))
 }
-impl rustls::server::danger::ClientCertVerifier for AnyClientCert {
-    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
-        &[]
+
+fn in_cluster() -> Result<Client, ExitError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        ExitError::usage(format_args!(
+            "the pod's service account cannot be used: {error}; give --kubeconfig"
+        ))
+    };
+    let config = Config::incluster().map_err(|error| wrong(&error))?;
+    Client::try_from(config).map_err(|error| wrong(&error))
+}
+
+/// The authorities that sign clients' certificates: the file's, or the cluster's own.
+fn client_ca(
+    args: &NodeArgs,
+    client: Option<&Client>,
+    expiry: &CertificateExpiry,
+) -> Result<Option<Arc<ClientCa>>, ExitError> {
+    let expiry = expiry.clone();
+    if let Some(path) = &args.client_ca_file {
+        let ca = Arc::new(ClientCa::from_file("--client-ca-file", path)?);
+        let watched = Arc::clone(&ca);
+        tokio::spawn(async move { watched.watch("client-ca", expiry).await });
+        return Ok(Some(ca));
     }
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-    fn verify_client_cert(
-        &self,
-        _e: &CertificateDer<'_>,
-        _i: &[CertificateDer<'_>],
-        _n: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
-        Ok(rustls::server::danger::ClientCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        m: &[u8],
-        c: &CertificateDer<'_>,
-        d: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            m,
-            c,
-            d,
-            &rustls::crypto::ring::default_provider().signature_verification_algorithms,
-        )
-    }
-    fn verify_tls13_signature(
-        &self,
-        m: &[u8],
-        c: &CertificateDer<'_>,
-        d: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            m,
-            c,
-            d,
-            &rustls::crypto::ring::default_provider().signature_verification_algorithms,
-        )
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+    let Some(client) = client.cloned() else {
+        return Ok(None);
+    };
+    let ca = Arc::new(ClientCa::empty());
+    let followed = Arc::clone(&ca);
+    tokio::spawn(async move { follow_cluster_ca(&followed, client, &expiry).await });
+    Ok(Some(ca))
+}
+
+/// Reads `kube-system/extension-apiserver-authentication` again and again; what cannot be read or
+/// used leaves the last in force.
+async fn follow_cluster_ca(ca: &ClientCa, client: Client, expiry: &CertificateExpiry) {
+    let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
+    loop {
+        match maps.get("extension-apiserver-authentication").await {
+            Ok(map) => {
+                let data = map.data.unwrap_or_default();
+                let pem = data
+                    .get("client-ca-file")
+                    .map(String::as_bytes)
+                    .unwrap_or_default();
+                match ca.replace(pem) {
+                    Ok(true) => tracing::info!("the cluster's client CA was read"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "the cluster's client CA cannot be used"),
+                }
+                if let Some(not_after) = ca.not_after() {
+                    expiry.set("client-ca", not_after);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the cluster's client CA cannot be read"),
+        }
+        // Sooner while there is none: until then no certificate is accepted.
+        let pause = if ca.is_loaded() {
+            CA_PERIOD
+        } else {
+            Duration::from_secs(2)
+        };
+        tokio::time::sleep(pause).await;
     }
 }

@@ -99,7 +99,7 @@ impl Node {
             .await
             .map_err(|error| reply::text(error.status(), error.to_string()))?;
         self.authorizer
-            .authorize(&user, request.method(), request.uri(), request.headers())
+            .authorize(&user, request.method(), request.uri())
             .await
             .map_err(|error| reply::text(error.status(), error.to_string()))?;
         Ok(user)

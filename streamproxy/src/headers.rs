@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use streamway_kstream::subprotocol;
 
 /// Headers of one connection, not of the message (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -51,6 +52,7 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap, caller: IpAddr) {
     for name in claims {
         headers.remove(name);
     }
+    strip_bearer_subprotocol(headers);
     let chain = headers
         .get_all(FORWARDED_FOR)
         .iter()
@@ -61,6 +63,33 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap, caller: IpAddr) {
         .join(", ");
     if let Ok(chain) = HeaderValue::from_str(&chain) {
         headers.insert(FORWARDED_FOR, chain);
+    }
+}
+
+/// A token among the subprotocols is a credential too.
+fn strip_bearer_subprotocol(headers: &mut HeaderMap) {
+    let lines: Vec<HeaderValue> = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .cloned()
+        .collect();
+    let is_token = |name: &str| name.trim().starts_with(subprotocol::BEARER_PREFIX);
+    let holds_token = |line: &HeaderValue| {
+        line.to_str()
+            .is_ok_and(|line| line.split(',').any(is_token))
+    };
+    if !lines.iter().any(holds_token) {
+        return;
+    }
+    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    for line in lines {
+        let names = line.to_str().unwrap_or_default().split(',').map(str::trim);
+        let kept: Vec<&str> = names.filter(|name| !is_token(name)).collect();
+        if let Ok(line) = HeaderValue::from_str(&kept.join(", "))
+            && !kept.is_empty()
+        {
+            headers.append(header::SEC_WEBSOCKET_PROTOCOL, line);
+        }
     }
 }
 
@@ -99,8 +128,16 @@ mod tests {
             ("x-remote-extra-scopes", "all"),
             ("impersonate-user", "admin"),
             ("x-forwarded-for", "10.0.0.1"),
+            (
+                "sec-websocket-protocol",
+                "base64url.bearer.authorization.k8s.io.dG9rZW4, v4.channel.k8s.io",
+            ),
         ]);
         strip_identity(&mut headers, Ipv4Addr::new(10, 0, 0, 2).into());
-        assert_eq!(headers, map(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2")]));
+        let kept = [
+            ("x-forwarded-for", "10.0.0.1, 10.0.0.2"),
+            ("sec-websocket-protocol", "v4.channel.k8s.io"),
+        ];
+        assert_eq!(headers, map(&kept));
     }
 }

@@ -54,7 +54,7 @@ async fn serve(args: NodeArgs) -> Result<(), ExitError> {
     gates.register(&mut registry);
     let expiry = CertificateExpiry::register(&mut registry);
     let serving = serving(&args, &name, &expiry)?;
-    let auth = auth::configure(&args, &name, gates, &mut registry).await?;
+    let auth = auth::configure(&args, &name, gates, &expiry).await?;
     let admin = Admin::bind(args.metrics_listen)?;
     let listener = listen::bind(args.listen)
         .map_err(|error| ExitError::bind("--listen", args.listen, &error))?;
