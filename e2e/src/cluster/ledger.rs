@@ -159,19 +159,20 @@ impl Ledger {
         mounts
     }
 
-    /// The CNI library keeps a file for each sandbox, named after the network.
+    /// The CNI library keeps two files for each sandbox: `NETWORK-SANDBOX-eth0`, and
+    /// `cni-loopback-SANDBOX-lo`.
     fn remove_cni_results(&self) {
-        let networks = self.lines("namespace");
-        for entry in fs::read_dir("/var/lib/cni/results")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if networks
-                .iter()
-                .any(|network| name.starts_with(&format!("{network}-")))
-            {
+        let folder = Path::new("/var/lib/cni/results");
+        for network in self.lines("namespace") {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let rest = name
+                    .strip_prefix(&network)
+                    .and_then(|rest| rest.strip_prefix('-'));
+                let Some(sandbox) = rest.and_then(|rest| rest.strip_suffix("-eth0")) else {
+                    continue;
+                };
+                let _ = fs::remove_file(folder.join(format!("cni-loopback-{sandbox}-lo")));
                 let _ = fs::remove_file(entry.path());
             }
         }
