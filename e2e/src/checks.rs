@@ -46,15 +46,17 @@ impl On<'_> {
     }
 
     /// Runs `action`, and reads from the API server's and the proxy's accounts what it did there.
-    fn observe(&self, what: &str, action: impl FnOnce() -> Result<String>) -> Result<Seen> {
+    fn observe(
+        &self,
+        subresource: &str,
+        what: &str,
+        action: impl FnOnce() -> Result<String>,
+    ) -> Result<Seen> {
+        let sessions = |count| self.cluster.sessions(self.node, subresource, count);
         let before = self.cluster.streaming_requests("proxied_to_kubelet")?;
-        let sessions = self.cluster.sessions(self.node, 0)?.len();
+        let count = sessions(0)?.len();
         let log = action().with_context(|| what.to_owned())?;
-        let last = self
-            .cluster
-            .sessions(self.node, sessions + 1)?
-            .pop()
-            .unwrap_or_default();
+        let last = sessions(count + 1)?.pop().unwrap_or_default();
         let field = |name: &str| {
             last.get(name)
                 .and_then(|value| value.as_str())
@@ -204,16 +206,10 @@ impl On<'_> {
 
 /// What kubectl's log says of its own leg (1.37, `-v=6`).
 fn client_leg(log: &str) -> String {
-    let negotiated = log.lines().rev().find_map(|line| {
-        let rest = line
-            .split("protocol=\"")
-            .nth(1)
-            .filter(|_| line.contains("negotiated"))?;
-        rest.split('"').next()
-    });
-    let tunnel = log
-        .lines()
-        .any(|line| line.contains("negotiated protocol: portforward.k8s.io"));
+    let told = |words: &str| {
+        let line = log.lines().rev().find(|line| line.contains(words))?;
+        line.split("protocol=\"").nth(1)?.split('"').next()
+    };
     if log.contains("fallback") {
         "SPDY (fallback)".to_owned()
     } else if let Some(protocol) = told("Subprotocol negotiated") {
