@@ -120,7 +120,7 @@ impl On<'_> {
         let name = format!("attached-{}", self.node);
         let pod = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  \
-             nodeName: {}\n  automountServiceAccountToken: false\n  restartPolicy: Never\n  \
+             nodeName: \"{}\"\n  automountServiceAccountToken: false\n  restartPolicy: Never\n  \
              terminationGracePeriodSeconds: 0\n  tolerations: [{{operator: Exists}}]\n  containers:\n  \
              - {{name: c, image: \"{}\", imagePullPolicy: Never, stdin: true, stdinOnce: true, \
              command: [sh, -c, 'while read line; do echo got $line; done']}}\n",

@@ -225,9 +225,10 @@ impl Cluster {
         Ok(counters.filter_map(count).sum())
     }
 
-    /// Kills a process that was started under this name, and waits until it is gone.
-    pub fn kill(&self, pid: u32, signal: &str) -> Result<()> {
-        run::output(&mut run::command("kill", [signal, &pid.to_string()])).map(drop)
+    /// Kills the process that was last started under a name, as a crash would.
+    pub fn kill_named(&self, name: &str) -> Result<()> {
+        let pid = fs::read_to_string(self.folder.join(format!("{name}.pid")))?;
+        run::output(&mut run::command("kill", ["-9", pid.trim()])).map(drop)
     }
 
     /// Leaves it standing.
@@ -241,6 +242,7 @@ impl Cluster {
         let mut child = run::start(command, &self.log(name))?;
         let pid = child.id();
         self.ledger.note(Item::Process(pid))?;
+        fs::write(self.folder.join(format!("{name}.pid")), pid.to_string())?;
         // Reaped by a thread, so that one that ends is not a zombie as long as we live.
         std::thread::spawn(move || child.wait());
         Ok(pid)
@@ -315,7 +317,7 @@ impl Drop for Cluster {
 pub fn pod(name: &str, node: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  \
-         nodeName: {node}\n  automountServiceAccountToken: false\n  terminationGracePeriodSeconds: 0\n  \
+         nodeName: \"{node}\"\n  automountServiceAccountToken: false\n  terminationGracePeriodSeconds: 0\n  \
          tolerations: [{{operator: Exists}}]\n  containers:\n  - {{name: c, image: \"{}\", \
          imagePullPolicy: Never, command: [/bin/sleep, \"1000000\"]}}\n",
         image::NAME

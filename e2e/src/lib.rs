@@ -17,11 +17,13 @@ pub mod build;
 pub mod cache;
 pub mod checks;
 pub mod cluster;
+pub mod https;
 pub mod image;
 pub mod install;
 pub mod kubectl;
 pub mod pki;
 pub mod run;
+pub mod suite;
 pub mod wait;
 
 /// Version of the API server, and of the kubelet that takes WebSockets itself.
@@ -43,4 +45,21 @@ pub fn prepare() -> anyhow::Result<()> {
     install::kubectl(install::Kubectl::SpdyOnly)?;
     install::python_client()?;
     Ok(())
+}
+
+/// The stream proxy that the tests run: `$STREAMPROXY`, or the one that cargo built beside them.
+pub fn streamproxy() -> anyhow::Result<std::path::PathBuf> {
+    if let Some(path) = std::env::var_os("STREAMPROXY") {
+        return Ok(path.into());
+    }
+    // target/PROFILE/deps/TEST-HASH
+    let test = std::env::current_exe()?;
+    let profile = test.ancestors().nth(2).unwrap_or(&test);
+    let path = profile.join("streamproxy");
+    anyhow::ensure!(
+        path.exists(),
+        "there is no {}: cargo build -p streamway-streamproxy, or cargo xtask test",
+        path.display()
+    );
+    Ok(path)
 }
