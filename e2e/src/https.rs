@@ -43,7 +43,7 @@ pub fn connect(address: &str, certificate: Option<(&Path, &Path)>) -> Result<Con
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
     let tcp = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-    tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
+    tcp.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(StreamOwned::new(tls, tcp))
 }
 
@@ -69,7 +69,7 @@ pub fn exchange(
     Ok(Answer { status, body })
 }
 
-/// Everything until the server closes, says nothing for ten seconds, or is cut off.
+/// Everything until the server closes, says nothing for five seconds, or is cut off.
 pub fn read_all(connection: &mut Connection) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
