@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use crate::install::{self, Kubectl as Which};
 use crate::kubectl::Kubectl;
 use crate::{CURRENT, build, image, run, wait};
-use ledger::Item;
 pub use ledger::Ledger;
+use ledger::{Item, MARK, started};
 pub use node::Node;
 
 /// Clusters that can stand side by side.
@@ -93,9 +93,15 @@ impl Builder {
             build::kubernetes(&node.kubelet, "kubelet")?;
         }
         install::kubectl(Which::Current)?;
+        if let Some(pid) = maker(&self.name) {
+            bail!(
+                "process {pid} uses a cluster named {0}: wait for it, or end it and run \
+                 cargo xtask cluster down --name {0}",
+                self.name
+            );
+        }
         down(&self.name)?;
-        let (slot, folder) = claim()?;
-        fs::write(folder.join("name"), &self.name)?;
+        let (slot, folder) = claim(&self.name)?;
         let cluster = Cluster {
             ledger: Ledger::of(&folder),
             folder,
@@ -234,11 +240,13 @@ impl Cluster {
     /// Leaves it standing.
     pub fn keep(mut self) -> PathBuf {
         self.keep = true;
+        let _ = fs::remove_file(self.folder.join("maker"));
         self.folder.clone()
     }
 
     /// Starts a process of the cluster's, and writes it down. Its number.
     pub fn start(&self, name: &str, command: &mut Command) -> Result<u32> {
+        command.env(MARK, &self.folder);
         let mut child = run::start(command, &self.log(name))?;
         let pid = child.id();
         self.ledger.note(Item::Process(pid))?;
@@ -299,10 +307,14 @@ impl Drop for Cluster {
             return;
         }
         if std::thread::panicking() {
-            eprintln!(
-                "a test failed; the cluster's logs go with it: {}",
-                self.folder.display()
-            );
+            eprintln!("a test failed; the ends of its cluster's logs:");
+            let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+            for path in files.map(|entry| entry.path()) {
+                if path.extension().is_some_and(|extension| extension == "log") {
+                    let name = path.file_name().unwrap_or_default().display();
+                    eprintln!("--- {name}\n{}", run::tail_of(&path, 15));
+                }
+            }
         }
         if let Err(error) = self.ledger.unmake() {
             eprintln!(
@@ -326,7 +338,9 @@ pub fn pod(name: &str, node: &str) -> String {
 
 /// Where clusters are: `$STREAMWAY_STATE`, or `/var/tmp/streamway`.
 pub fn root() -> PathBuf {
-    std::env::var_os("STREAMWAY_STATE").map_or_else(|| "/var/tmp/streamway".into(), PathBuf::from)
+    let root = std::env::var_os("STREAMWAY_STATE").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| "/var/tmp/streamway".into());
+    std::path::absolute(&root).unwrap_or(root)
 }
 
 /// The clusters that stand, or that a crash left: name and folder.
@@ -337,7 +351,7 @@ pub fn standing() -> Vec<(String, PathBuf)> {
         .flatten()
         .map(|entry| entry.path());
     let mut found: Vec<_> = folders
-        .filter(|path| path.is_dir())
+        .filter(|path| path.join("name").is_file())
         .map(|path| {
             (
                 fs::read_to_string(path.join("name")).unwrap_or_default(),
@@ -357,31 +371,37 @@ pub fn down(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes down the cluster in a folder, whoever made it, and tells what could not be removed.
+/// Takes down the cluster in a folder, whoever made it; an error tells what could not be removed.
 pub fn take_down(folder: &Path) -> Result<()> {
-    let ledger = Ledger::of(folder);
-    let copy = tempfile::tempdir()?;
-    let _ = fs::copy(folder.join("ledger"), copy.path().join("ledger"));
-    ledger.unmake()?;
-    let left = Ledger::of(copy.path()).left_over();
-    if left.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "the cluster in {} left behind: {}",
-        folder.display(),
-        left.join(", ")
-    )
+    Ledger::of(folder).unmake()
 }
 
-fn claim() -> Result<(u8, PathBuf)> {
+/// The process that a cluster of this name was made by and goes with, where it still runs.
+fn maker(name: &str) -> Option<u32> {
+    let named = standing().into_iter().filter(|(own, _)| own == name);
+    named.into_iter().find_map(|(_, folder)| {
+        let text = fs::read_to_string(folder.join("maker")).ok()?;
+        let (pid, since) = text.split_once(' ')?;
+        let pid = pid.parse().ok()?;
+        (started(pid)? == since).then_some(pid)
+    })
+}
+
+/// Takes the first free slot. Its folder is there at once with the cluster's name in it, so that it
+/// can be found again whenever its maker is killed.
+fn claim(name: &str) -> Result<(u8, PathBuf)> {
     let root = root();
     fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    let new = tempfile::Builder::new().prefix(".new").tempdir_in(&root)?;
+    let own = std::process::id();
+    let since = started(own).unwrap_or_default();
+    fs::write(new.path().join("name"), name)?;
+    fs::write(new.path().join("maker"), format!("{own} {since}"))?;
     for slot in 0..SLOTS {
         let folder = root.join(slot.to_string());
-        match fs::create_dir(&folder) {
+        match fs::rename(new.path(), &folder) {
             Ok(()) => return Ok((slot, folder)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
             Err(error) => return Err(error).context(format!("creating {}", folder.display())),
         }
     }

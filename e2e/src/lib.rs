@@ -7,6 +7,7 @@
 //! | [`pki`], [`image`] | certificates; a container image made of busybox |
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`kubectl`] | runs kubectl and tells what it said |
+//! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
 //!
 //! Everything that is made is written down before it is made, so that a cluster whose maker was
@@ -17,14 +18,17 @@ pub mod build;
 pub mod cache;
 pub mod checks;
 pub mod cluster;
+pub mod fake_kubelet;
 pub mod https;
 pub mod image;
 pub mod install;
 pub mod kubectl;
+pub mod peer;
 pub mod pki;
 pub mod run;
 pub mod suite;
 pub mod wait;
+pub mod wsclient;
 
 /// Version of the API server, and of the kubelet that takes WebSockets itself.
 pub const CURRENT: &str = "1.36.3";
@@ -44,6 +48,7 @@ pub fn prepare() -> anyhow::Result<()> {
     install::kubectl(install::Kubectl::Current)?;
     install::kubectl(install::Kubectl::SpdyOnly)?;
     install::python_client()?;
+    run::step("building bench/peer", || peer::peer().map(drop))?;
     Ok(())
 }
 

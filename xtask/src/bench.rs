@@ -198,8 +198,9 @@ fn table(rows: &[&Row], figures: &BTreeMap<(&str, Target), Vec<f64>>) {
     for row in rows {
         let middle = |target| figures.get(&(row.name, target)).map(|all| median(all));
         let ours = middle(Target::Ours);
-        let show =
-            |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.2}"));
+        let show = |figure: Option<f64>| {
+            figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}"))
+        };
         let ratio = |other: Option<f64>| match (ours, other) {
             (Some(ours), Some(other)) if other > 0.0 => format!("{:.2}", ours / other),
             _ => "-".to_owned(),

@@ -6,10 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::run::{self, command};
 use crate::wait;
+
+/// The variable in the environment of a cluster's processes that names the cluster's folder.
+pub(super) const MARK: &str = "STREAMWAY_CLUSTER";
 
 /// The ledger of one cluster, in its folder.
 #[derive(Debug, Clone)]
@@ -61,32 +64,27 @@ impl Ledger {
         text.lines().filter_map(rest).collect()
     }
 
-    /// Unmakes everything, in an order that works, and the folder last. Can be repeated.
+    /// Unmakes everything, and the folder last. What cannot be unmade is told, and the folder stays
+    /// for the next try.
     pub fn unmake(&self) -> Result<()> {
-        wait::until(
-            "the cluster's processes end",
-            Duration::from_secs(20),
-            || {
-                let alive = self.processes();
-                for pid in &alive {
-                    let _ = run::complete(&mut command("kill", ["-9", &pid.to_string()]));
-                }
-                Ok(alive.is_empty().then_some(()))
-            },
-        )?;
-        for mount in self.mounts() {
-            let _ = run::complete(&mut command("umount", ["-l", &mount]));
-        }
-        for name in self.lines("namespace") {
-            let _ = run::complete(&mut command("ip", ["netns", "del", &name]));
-        }
-        for name in self.lines("link") {
-            let _ = run::complete(&mut command("ip", ["link", "del", &name]));
-        }
-        for path in self.lines("cgroup").iter().flat_map(|name| cgroups(name)) {
-            remove_cgroup(&path);
-        }
-        self.remove_cni_results();
+        let what = format!("the cluster in {} is gone", self.folder.display());
+        wait::until(&what, Duration::from_secs(20), || {
+            for pid in self.processes() {
+                let _ = run::complete(&mut command("kill", ["-9", &pid.to_string()]));
+            }
+            for name in self.lines("namespace") {
+                let _ = run::complete(&mut command("ip", ["netns", "del", &name]));
+            }
+            for name in self.lines("link") {
+                let _ = run::complete(&mut command("ip", ["link", "del", &name]));
+            }
+            for path in self.lines("cgroup").iter().flat_map(|name| cgroups(name)) {
+                remove_cgroup(&path);
+            }
+            let left = self.left_over();
+            ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+            Ok(Some(()))
+        })?;
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)
                 .with_context(|| format!("removing {}", self.folder.display()))?;
@@ -94,11 +92,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// What is still on the machine.
+    /// What is still on the machine. Mounts are in the nodes' own mount namespaces, and go with
+    /// their processes; routes go with the bridge.
     pub fn left_over(&self) -> Vec<String> {
         let mut left = Vec::new();
         left.extend(self.processes().iter().map(|pid| format!("process {pid}")));
-        left.extend(self.mounts().iter().map(|mount| format!("mount {mount}")));
         for name in self.lines("namespace") {
             if Path::new("/var/run/netns").join(&name).exists() {
                 left.push(format!("network namespace {name}"));
@@ -115,8 +113,9 @@ impl Ledger {
         left
     }
 
-    /// The processes that were started, those in the cluster's cgroups, and those whose command line
-    /// names the folder (containerd's shims).
+    /// The processes that were started, those that were started by them (their environment says so,
+    /// also where the maker was killed before it could write them down), and those in the cluster's
+    /// cgroups (containers have an environment of their own).
     fn processes(&self) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
         for line in self.lines("process") {
@@ -130,57 +129,27 @@ impl Ledger {
         for path in self.lines("cgroup").iter().flat_map(|name| cgroups(name)) {
             members(&path, &mut found);
         }
-        let folder = self.folder.to_string_lossy().into_owned();
+        let mark = format!("{MARK}={}", self.folder.display());
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
                 continue;
             };
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line);
-            if line.contains("containerd-shim") && line.contains(&folder) {
+            // A process that ended meanwhile, or a zombie, has none.
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes())
+            {
                 found.insert(pid);
             }
         }
         found.remove(&std::process::id());
         found
     }
-
-    /// Mounts in the folder, the innermost first.
-    fn mounts(&self) -> Vec<String> {
-        let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let folder = format!("{}/", self.folder.display());
-        let points = table.lines().filter_map(|line| line.split(' ').nth(1));
-        let mut mounts: Vec<String> = points
-            .filter(|point| point.starts_with(&folder))
-            .map(str::to_owned)
-            .collect();
-        mounts.sort();
-        mounts.reverse();
-        mounts
-    }
-
-    /// The CNI library keeps two files for each sandbox: `NETWORK-SANDBOX-eth0`, and
-    /// `cni-loopback-SANDBOX-lo`.
-    fn remove_cni_results(&self) {
-        let folder = Path::new("/var/lib/cni/results");
-        for network in self.lines("namespace") {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let rest = name
-                    .strip_prefix(&network)
-                    .and_then(|rest| rest.strip_prefix('-'));
-                let Some(sandbox) = rest.and_then(|rest| rest.strip_suffix("-eth0")) else {
-                    continue;
-                };
-                let _ = fs::remove_file(folder.join(format!("cni-loopback-{sandbox}-lo")));
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
 }
 
 /// When a process was started, in ticks since boot: with its number, that is one process for ever.
-fn started(pid: u32) -> Option<String> {
+pub(super) fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();

@@ -14,6 +14,26 @@ use crate::pki::Pair;
 use crate::run::{self, command};
 use crate::{build, image, wait};
 
+/// Where containerd, runc, CNI's library and the kubelet write whatever they are told. A node has a
+/// mount namespace of its own, in which each of these is a folder of the node's: so nodes do not
+/// share them, and they go with the node. So do its mounts, when its last process ends.
+const FIXED: [&str; 5] = [
+    "/run/containerd",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+
+/// Puts `FIXED` (`$2`) in the folder `$1`, and becomes the command behind them.
+const ENTER: &str = r#"
+folder=$1 fixed=$2; shift 2
+for path in $fixed; do
+  mkdir -p "$path" "$folder$path" && mount --bind "$folder$path" "$path" || exit 1
+done
+exec "$@"
+"#;
+
 /// A node of a cluster.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -33,14 +53,14 @@ impl Cluster {
         fs::create_dir_all(folder.join("cni"))?;
         self.make_network(node)?;
         self.make_cgroup(node)?;
-        self.start_containerd(node, &folder)?;
+        let containerd = self.start_containerd(node, &folder)?;
         let hosts = [
             node.name.clone(),
             self.address(node),
             "127.0.0.1".to_owned(),
         ];
         let serving = authority.server(&format!("{}-kubelet", node.name), &hosts)?;
-        self.start_kubelet(node, &folder, &serving)?;
+        self.start_kubelet(node, &folder, &serving, containerd)?;
         if node.proxy.is_some() {
             self.start_proxy(node)?;
         }
@@ -130,7 +150,8 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_containerd(&self, node: &Node, folder: &Path) -> Result<()> {
+    /// Its number: the kubelet lives in its mount namespace.
+    fn start_containerd(&self, node: &Node, folder: &Path) -> Result<u32> {
         let path = folder.display();
         let network = serde_json::json!({
             "cniVersion": "0.4.0",
@@ -146,8 +167,7 @@ impl Cluster {
             }, { "type": "loopback" }],
         });
         fs::write(folder.join("cni/10.conflist"), network.to_string())?;
-        // restrict_oom_score_adj: root without CAP_SYS_RESOURCE may not lower scores. The sandboxes'
-        // network namespaces are mounted in the folder, so that they go with it.
+        // restrict_oom_score_adj: root without CAP_SYS_RESOURCE may not lower scores.
         let config = format!(
             "version = 2\nroot = \"{path}/ctrd/root\"\nstate = \"{path}/ctrd/state\"\n\
              [grpc]\n  address = \"{path}/c.sock\"\n\
@@ -159,10 +179,20 @@ impl Cluster {
         );
         let file = folder.join("containerd.toml");
         fs::write(&file, config)?;
-        let mut containerd = self.in_node(node, Path::new("containerd"));
-        self.start(
+        let mut containerd = self.in_node(node, Path::new("unshare"));
+        containerd.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            ENTER,
+            "sh",
+        ]);
+        containerd.arg(folder.join("fixed")).arg(FIXED.join(" "));
+        let pid = self.start(
             &format!("{}-containerd", node.name),
-            containerd.arg("-c").arg(file),
+            containerd.args(["containerd", "-c"]).arg(file),
         )?;
         let socket = folder.join("c.sock");
         let archive = self.folder.join("box.tar");
@@ -179,10 +209,16 @@ impl Cluster {
             },
         )
         .with_context(|| run::tail_of(&self.log(&format!("{}-containerd", node.name)), 10))?;
-        Ok(())
+        Ok(pid)
     }
 
-    fn start_kubelet(&self, node: &Node, folder: &Path, serving: &Pair) -> Result<()> {
+    fn start_kubelet(
+        &self,
+        node: &Node,
+        folder: &Path,
+        serving: &Pair,
+        containerd: u32,
+    ) -> Result<()> {
         let program = build::kubernetes(&node.kubelet, "kubelet")?;
         // Behind a proxy the kubelet keeps the port and gives the node's address to the proxy.
         let address = if node.proxy.is_some() {
@@ -219,7 +255,10 @@ impl Cluster {
         );
         let file = folder.join("kubelet.yaml");
         fs::write(&file, config)?;
-        let mut kubelet = self.in_node(node, &program);
+        let mut kubelet = self.in_node(node, Path::new("nsenter"));
+        kubelet
+            .arg(format!("--mount=/proc/{containerd}/ns/mnt"))
+            .arg(program);
         kubelet
             .arg("--config")
             .arg(file)

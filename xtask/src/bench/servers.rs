@@ -151,7 +151,7 @@ impl Servers {
         let path = self.folder.path().join("haproxy.cfg");
         let pem = self.folder.path().join("haproxy.pem");
         let text = format!(
-            "global\n  nbthread 2\n  maxconn 20000\ndefaults\n  mode tcp\n  timeout connect 10s\n  \
+            "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 10s\n  \
              timeout client 1h\n  timeout server 1h\nfrontend front\n  \
              bind {address} ssl crt {} alpn http/1.1\n  default_backend back\nbackend back\n  \
              server kubelet {} ssl verify none\n",
