@@ -16,7 +16,8 @@ use crate::install::{self, Kubectl as Which};
 use crate::kubectl::Kubectl;
 use crate::{CURRENT, build, image, run, wait};
 pub use ledger::Ledger;
-use ledger::{Item, MARK, started};
+pub(crate) use ledger::MARK;
+use ledger::{Item, started};
 pub use node::Node;
 
 /// Clusters that can stand side by side.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cluster::MARK;
 use crate::install::{self, Kubectl as Which};
 use crate::{run, wait};
 
@@ -48,6 +49,10 @@ impl Kubectl {
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .env_remove("HTTPS_PROXY");
+        // One that outlives its caller ends with its cluster.
+        if let Some(folder) = self.kubeconfig.parent() {
+            command.env(MARK, folder);
+        }
         command.arg("--context").arg(&self.context).args(args);
         command
     }

@@ -12,7 +12,7 @@ use crate::run::{self, command};
 use crate::wait;
 
 /// The variable in the environment of a cluster's processes that names the cluster's folder.
-pub(super) const MARK: &str = "STREAMWAY_CLUSTER";
+pub(crate) const MARK: &str = "STREAMWAY_CLUSTER";
 
 /// The ledger of one cluster, in its folder.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::ledger::{Item, cgroups};
+use super::ledger::{Item, MARK, cgroups};
 use super::{Cluster, Proxy};
 use crate::pki::Pair;
 use crate::run::{self, command};
@@ -201,6 +201,7 @@ impl Cluster {
             Duration::from_secs(30),
             || {
                 let mut ctr = Command::new("ctr");
+                ctr.env(MARK, &self.folder);
                 ctr.arg("-a")
                     .arg(&socket)
                     .args(["-n", "k8s.io", "images", "import"])
