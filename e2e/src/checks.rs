@@ -179,9 +179,20 @@ impl On<'_> {
         Ok([up, down])
     }
 
+    /// Has the pod serve the page that `forward` fetches, on port 8080.
+    pub fn serve(&self) -> Result<()> {
+        forward::serve(self.kubectl, &self.pod())
+    }
+
+    /// `port-forward` as below, on a node with no stream proxy.
+    pub fn forward(&self) -> Result<()> {
+        self.serve()?;
+        forward::connections(self.kubectl, &self.pod()).map(drop)
+    }
+
     /// `port-forward` with several connections at once, and a port that refuses.
     pub fn port_forward(&self) -> Result<Seen> {
-        forward::serve(self.kubectl, &self.pod())?;
+        self.serve()?;
         self.observe(
             "portforward",
             "port-forward, 8 connections, 1 refused",

@@ -52,11 +52,22 @@ impl WsClient {
     /// Asks for `v5.channel.k8s.io`; `early` is sent in the same write as the request. The session,
     /// or what was answered instead of 101.
     pub fn open(address: &str, path: &str, early: &[u8]) -> Result<Result<Self, Answer>> {
+        Self::request(address, path, "v5.channel.k8s.io", "", early)
+    }
+
+    /// The same for another subprotocol, and with headers (each with its line's end).
+    pub fn request(
+        address: &str,
+        path: &str,
+        subprotocol: &str,
+        headers: &str,
+        early: &[u8],
+    ) -> Result<Result<Self, Answer>> {
         let mut connection = https::connect(address, None)?;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
+             Sec-WebSocket-Protocol: {subprotocol}\r\n{headers}\r\n"
         );
         connection.write_all(&[request.as_bytes(), early].concat())?;
         connection.flush()?;
