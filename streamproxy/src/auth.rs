@@ -5,8 +5,13 @@
 
 mod authenticate;
 mod authorize;
+mod bearer;
 mod certificate;
+#[cfg(test)]
+mod fake;
 mod path;
+mod review;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +26,7 @@ use streamway_daemon::exit::ExitError;
 use streamway_daemon::gates::{FeatureGate, FeatureGates};
 use streamway_daemon::metrics::CertificateExpiry;
 use streamway_daemon::tls::ClientCa;
+use tokio::time::timeout;
 
 use crate::args::{AuthorizationMode, NodeArgs};
 pub use authenticate::Authenticator;
@@ -31,6 +37,9 @@ pub(crate) use path::is_clean;
 
 /// How often the cluster's client CA is read again.
 const CA_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long one reading may take.
+const CA_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -149,7 +158,8 @@ async fn from_kubeconfig(path: &Path) -> Result<Client, ExitError> {
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| wrong(&error))?;
+    let mut config = config.map_err(|error| wrong(&error))?;
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| wrong(&error))
 }
 
@@ -159,7 +169,8 @@ fn in_cluster() -> Result<Client, ExitError> {
             "the pod's service account cannot be used: {error}; give --kubeconfig"
         ))
     };
-    let config = Config::incluster().map_err(|error| wrong(&error))?;
+    let mut config = Config::incluster().map_err(|error| wrong(&error))?;
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| wrong(&error))
 }
 
@@ -190,8 +201,9 @@ fn client_ca(
 async fn follow_cluster_ca(ca: &ClientCa, client: Client, expiry: &CertificateExpiry) {
     let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
     loop {
-        match maps.get("extension-apiserver-authentication").await {
-            Ok(map) => {
+        let read = timeout(CA_TIMEOUT, maps.get("extension-apiserver-authentication")).await;
+        match read {
+            Ok(Ok(map)) => {
                 let data = map.data.unwrap_or_default();
                 let pem = data
                     .get("client-ca-file")
@@ -206,7 +218,8 @@ async fn follow_cluster_ca(ca: &ClientCa, client: Client, expiry: &CertificateEx
                     expiry.set("client-ca", not_after);
                 }
             }
-            Err(error) => tracing::warn!(%error, "the cluster's client CA cannot be read"),
+            Ok(Err(error)) => tracing::warn!(%error, "the cluster's client CA cannot be read"),
+            Err(_) => tracing::warn!("the cluster's client CA cannot be read: no answer in 30 s"),
         }
         // Sooner while there is none: until then no certificate is accepted.
         let pause = if ca.is_loaded() {

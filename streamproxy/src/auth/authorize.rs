@@ -6,11 +6,11 @@ use http::{Method, Uri};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::Client;
 use moka::Expiry;
 use moka::future::Cache;
 
+use super::review::{ReviewError, Reviewer};
 use super::{AuthError, UserInfo, is_clean};
 
 /// How long a yes counts (kubelet: `authorization.webhook.cacheAuthorizedTTL`).
@@ -21,6 +21,8 @@ const DENIED_TTL: Duration = Duration::from_secs(30);
 
 /// Answers that are remembered.
 const ANSWERS: u64 = 8192;
+
+const PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 
 const CREATE_REMEDY: &str = ": streaming needs create as well as get on nodes/proxy; add to the caller's ClusterRole: \
      {apiGroups: [\"\"], resources: [nodes/proxy], verbs: [create]}";
@@ -36,7 +38,7 @@ pub struct Authorizer {
 
 #[derive(Debug)]
 struct Reviews {
-    api: Api<SubjectAccessReview>,
+    reviewer: Reviewer,
     cache: Cache<Question, bool>,
 }
 
@@ -66,7 +68,7 @@ impl Authorizer {
     /// Asks `client` about `node`; without a client everyone may everything.
     pub(crate) fn new(client: Option<Client>, node: &str, create_for_streaming: bool) -> Self {
         let reviews = client.map(|client| Reviews {
-            api: Api::all(client),
+            reviewer: Reviewer::new(client, PATH),
             cache: Cache::builder()
                 .max_capacity(ANSWERS)
                 .expire_after(ByAnswer)
@@ -149,7 +151,7 @@ impl Reviews {
             })
     }
 
-    async fn review(&self, node: &str, question: Question) -> Result<bool, kube::Error> {
+    async fn review(&self, node: &str, question: Question) -> Result<bool, ReviewError> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let Question {
             user,
@@ -174,10 +176,16 @@ impl Reviews {
             },
             ..SubjectAccessReview::default()
         };
-        let answer = self.api.create(&PostParams::default(), &review).await?;
-        Ok(answer
+        let status = self
+            .reviewer
+            .post(&review)
+            .await?
             .status
-            .is_some_and(|status| status.allowed && status.denied != Some(true)))
+            .unwrap_or_default();
+        match (status.allowed, status.denied == Some(true)) {
+            (true, true) => Err(ReviewError::Failed("both allowed and denied".to_owned())),
+            (allowed, _) => Ok(allowed),
+        }
     }
 }
 
@@ -234,78 +242,4 @@ fn runs_commands(path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_a_kubelets() {
-        for (path, expected) in [
-            ("/pods", "pods proxy"),
-            ("/pods/", "pods proxy"),
-            ("/podsx", "proxy"),
-            ("/runningpods/", "pods proxy"),
-            ("/healthz", "healthz proxy"),
-            ("/healthz/syncloop", "healthz proxy"),
-            ("/configz", "configz proxy"),
-            ("/stats/summary", "stats"),
-            ("/stats", "stats"),
-            ("/metrics", "metrics"),
-            ("/metrics/cadvisor", "metrics"),
-            ("/metricsx", "proxy"),
-            ("/logs/", "log"),
-            ("/checkpoint/ns/pod/c", "checkpoint"),
-            ("/statusz", "statusz"),
-            ("/flagz", "configz"),
-            ("/exec/ns/pod/c", "proxy"),
-            ("/attach/ns/pod/c", "proxy"),
-            ("/portForward/ns/pod", "proxy"),
-            ("/containerLogs/ns/pod/c", "proxy"),
-            ("/run/ns/pod/c", "proxy"),
-            ("/debug/pprof/", "proxy"),
-            ("/", "proxy"),
-        ] {
-            assert_eq!(subresources(path).join(" "), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn verbs_are_by_method() {
-        for (method, expected) in [
-            (Method::GET, "get"),
-            (Method::POST, "create"),
-            (Method::PUT, "update"),
-            (Method::PATCH, "patch"),
-            (Method::DELETE, "delete"),
-            (Method::HEAD, ""),
-            (Method::OPTIONS, ""),
-        ] {
-            assert_eq!(verb(&method), expected);
-        }
-    }
-
-    #[test]
-    fn what_runs_commands() {
-        for path in [
-            "/exec/a/b/c",
-            "/attach/a/b/c",
-            "/portForward/a/b",
-            "/run/a/b/c",
-        ] {
-            assert!(runs_commands(path), "{path}");
-        }
-        for path in ["/execute", "/logs/exec", "/pods", "/runningpods/"] {
-            assert!(!runs_commands(path), "{path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn unclean_paths_are_refused_for_everyone() {
-        let everyone = Authorizer::new(None, "node", true);
-        let user = UserInfo::default();
-        let uri = Uri::from_static("/metrics/../exec/a/b/c");
-        let answer = everyone.authorize(&user, &Method::GET, &uri).await;
-        assert!(matches!(answer, Err(AuthError::UncleanPath)));
-        let uri = Uri::from_static("/exec/a/b/c");
-        assert!(everyone.authorize(&user, &Method::GET, &uri).await.is_ok());
-    }
-}
+mod tests;
