@@ -1,5 +1,6 @@
 //! A port-forward client by hand: SPDY inside `SPDY/3.1+portforward.k8s.io`, as client-go's
 //! `NewSPDYOverWebsocketDialer` speaks it, but telling what arrives stream by stream.
+#![allow(clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -13,7 +14,7 @@ use streamway_spdy::{Limits, Session, SessionEvent, Side, StreamId};
 
 /// Something that came from the server.
 #[derive(Debug)]
-pub enum Happened {
+pub(crate) enum Happened {
     /// A stream of ours was accepted.
     Replied(StreamId),
     /// A run of a stream's bytes.
@@ -35,15 +36,15 @@ pub enum Happened {
 
 /// The two streams of a forwarded connection.
 #[derive(Debug)]
-pub struct Forwarded {
+pub(crate) struct Forwarded {
     /// Upstream's words where it fails.
-    pub error: StreamId,
+    pub(crate) error: StreamId,
     /// Its bytes.
-    pub data: StreamId,
+    pub(crate) data: StreamId,
 }
 
 /// A port-forward's one connection.
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     connection: Connection,
     ws: Decoder,
     /// WebSocket bytes that wait to be decoded.
@@ -57,7 +58,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// Opens a tunnel that must be answered 101.
-    pub fn open_to(address: &str) -> Result<Self> {
+    pub(crate) fn open_to(address: &str) -> Result<Self> {
         let mut connection = https::connect(address, None)?;
         connection.write_all(
             b"GET /portForward/default/pod HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\n\
@@ -89,7 +90,7 @@ impl Tunnel {
 
     /// Opens a connection to a port in the pod: the error stream, then the data stream, each once
     /// the one before was accepted.
-    pub fn open(&mut self, port: u16) -> Result<Forwarded> {
+    pub(crate) fn open(&mut self, port: u16) -> Result<Forwarded> {
         let request = self.requests.to_string();
         self.requests += 1;
         let port = port.to_string();
@@ -105,11 +106,11 @@ impl Tunnel {
             self.message(&frames)?;
             self.replied(id)?;
             ids.push(id);
+            if kind == "error" {
+                // client-go half-closes it at once: it only reads it.
+                self.finish(id)?;
+            }
         }
-        // client-go half-closes the error stream at once: it only reads it.
-        let mut frames = Vec::new();
-        self.session.finish(ids[0], &mut frames)?;
-        self.message(&frames)?;
         Ok(Forwarded {
             error: ids[0],
             data: ids[1],
@@ -117,7 +118,7 @@ impl Tunnel {
     }
 
     /// Sends bytes on a stream.
-    pub fn send(&mut self, stream: StreamId, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn send(&mut self, stream: StreamId, bytes: &[u8]) -> Result<()> {
         for chunk in bytes.chunks(32 << 10) {
             let head = self
                 .session
@@ -128,21 +129,21 @@ impl Tunnel {
     }
 
     /// Half-closes a stream.
-    pub fn finish(&mut self, stream: StreamId) -> Result<()> {
+    pub(crate) fn finish(&mut self, stream: StreamId) -> Result<()> {
         let mut frames = Vec::new();
         self.session.finish(stream, &mut frames)?;
         self.message(&frames)
     }
 
     /// Sends one binary message.
-    pub fn message(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn message(&mut self, bytes: &[u8]) -> Result<()> {
         self.connection
             .write_all(&WsClient::frame(Opcode::Binary, true, bytes))?;
         Ok(self.connection.flush()?)
     }
 
     /// Looks at what arrives until `enough` says so; for `time` at most.
-    pub fn until(
+    pub(crate) fn until(
         &mut self,
         what: &str,
         time: Duration,
