@@ -60,10 +60,6 @@ fn killed_at(moment: &str) {
     maker.wait().unwrap();
     let folder = reached.unwrap();
     let ledger = fs::read_to_string(folder.join("ledger")).unwrap();
-    println!(
-        "killed at {moment}: the ledger has {} lines",
-        ledger.lines().count()
-    );
 
     cluster::down(NAME).unwrap();
     cluster::down(NAME).expect("a second time");

@@ -19,6 +19,9 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         "--quiet",
         "--workspace",
         "--all-targets",
+        // The tests on real clusters too.
+        "--features",
+        "streamway-e2e/clusters",
         "--",
         "-D",
         "warnings",

@@ -9,13 +9,33 @@ use crate::binary;
 
 /// Real Kubernetes clusters on this machine: etcd, kube-apiserver, nodes in network namespaces.
 #[derive(Debug, clap::Args)]
+#[command(after_help = TEACH)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
 
+const TEACH: &str = "\
+Clusters need root, and Debian's apt-get, Go, Python and their package sources where something
+is missing yet. The first one of a version takes minutes: its binaries are built from Kubernetes'
+own source, and kept in $STREAMWAY_CACHE (~/.cache/streamway). What belongs to one cluster is in a
+folder of $STREAMWAY_STATE (/var/tmp/streamway): kubeconfig, logs, and a ledger of what was made
+on the machine, so that `down` works for a cluster whose maker was killed. Up to eight stand side
+by side.
+
+Users of each: admin, and dev, reader, nobody, who may do nothing until you say so; by token
+(NAME-token) and as contexts of the kubeconfig.
+
+  cargo xtask cluster up --node old=1.34.4,proxy --node new=1.36.3
+  export KUBECONFIG=…                    as `up` prints it
+  kubectl exec -it box-old -- sh         a pod of that name is on every node
+  kubectl --context dev get pods
+  cargo xtask cluster down";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Build and install what clusters need, without bringing one up
+    Prepare,
     /// Bring a cluster up and leave it standing
     ///
     /// Example: cargo xtask cluster up --node old=1.34.4,proxy --node new=1.36.3
@@ -58,22 +78,39 @@ pub(crate) fn run(args: Args) -> Result<()> {
             nodes,
             feature_gates,
         } => up(&name, &api_server, &nodes, &feature_gates),
-        Verb::Down { name, all } => {
-            for (own, folder) in cluster::standing() {
-                if all || own == name {
-                    cluster::take_down(&folder)?;
-                    println!("{own} is down");
-                }
-            }
-            Ok(())
-        }
+        Verb::Prepare => streamway_e2e::prepare(),
+        Verb::Down { name, all } => down(&name, all),
         Verb::Status => {
-            for (name, folder) in cluster::standing() {
+            let standing = cluster::standing();
+            if standing.is_empty() {
+                println!("no cluster stands in {}", cluster::root().display());
+            }
+            for (name, folder) in standing {
                 println!("{name}\tKUBECONFIG={}", folder.join("kubeconfig").display());
             }
             Ok(())
         }
     }
+}
+
+/// Takes them all down, whatever becomes of one of them.
+fn down(name: &str, all: bool) -> Result<()> {
+    let mut wanted = cluster::standing();
+    wanted.retain(|(own, _)| all || own == name);
+    if wanted.is_empty() {
+        println!("no such cluster stands");
+    }
+    let mut failed = Vec::new();
+    for (own, folder) in wanted {
+        match cluster::take_down(&folder) {
+            Ok(()) => println!("{own} is down"),
+            Err(error) => failed.push(format!("{own}: {error:#}")),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", failed.join("; "))
 }
 
 fn up(name: &str, api_server: &str, nodes: &[String], feature_gates: &str) -> Result<()> {

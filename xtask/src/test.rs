@@ -33,7 +33,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     streamway_e2e::install::require_root("the tests on real clusters")?;
     streamway_e2e::prepare()?;
     binary::cargo(
-        &["test", "--package", "streamway-e2e", "--no-fail-fast"],
+        &[
+            "test",
+            "--package",
+            "streamway-e2e",
+            "--features",
+            "clusters",
+            "--no-fail-fast",
+        ],
         &root,
     )?;
     println!("every test passed, in {} s", start.elapsed().as_secs());
