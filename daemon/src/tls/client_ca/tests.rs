@@ -146,7 +146,7 @@ fn no_chain_no_authority_and_endless_chains() {
     let empty = ClientCa::empty();
     assert!(!empty.is_loaded());
     assert!(matches!(
-        empty.verify(&[leaf.clone()], now),
+        empty.verify(std::slice::from_ref(&leaf), now),
         Err(ClientCertError::NoAuthority)
     ));
     let ca = root.trusted();

@@ -11,10 +11,10 @@ impl Files {
         Self(TempDir::new().unwrap())
     }
 
-    fn write(&self, cert: &str, key: &str) -> Result<ServingCert, ExitError> {
+    fn write(&self, cert: &str, key: &str) -> &Self {
         std::fs::write(self.0.path().join("tls.crt"), cert).unwrap();
         std::fs::write(self.0.path().join("tls.key"), key).unwrap();
-        self.load()
+        self
     }
 
     fn load(&self) -> Result<ServingCert, ExitError> {
@@ -25,7 +25,7 @@ impl Files {
     }
 
     fn refused(&self, cert: &str, key: &str) -> String {
-        let error = self.write(cert, key).unwrap_err();
+        let error = self.write(cert, key).load().unwrap_err();
         assert_eq!(error.code(), crate::exit::USAGE);
         let folder = format!("{}/", self.0.path().display());
         error.to_string().replace(&folder, "")
@@ -56,10 +56,13 @@ fn files_are_served_one_file_for_both_as_well() {
     let (cert, key) = pair("node");
     let (chain, _) = pair("issuer");
     let files = Files::new();
-    let serving = files.write(&format!("{cert}{chain}"), &key).unwrap();
+    let serving = files.write(&format!("{cert}{chain}"), &key).load().unwrap();
     assert_eq!(serving.chain(), [der(&cert), der(&chain)]);
     let both = format!("{cert}{key}");
-    assert_eq!(files.write(&both, &both).unwrap().chain(), [der(&cert)]);
+    assert_eq!(
+        files.write(&both, &both).load().unwrap().chain(),
+        [der(&cert)]
+    );
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn what_is_wrong_names_flag_and_file() {
 #[test]
 fn an_expired_certificate_is_served() {
     let (cert, key) = pair_until("node", SystemTime::now() - Duration::from_secs(3600));
-    let serving = Files::new().write(&cert, &key).unwrap();
+    let serving = Files::new().write(&cert, &key).load().unwrap();
     assert!(!serving.validity().contains(UnixTime::now()));
 }
 
@@ -126,10 +129,10 @@ fn an_expired_certificate_is_served() {
 fn a_new_pair_is_taken_and_half_a_pair_is_not() {
     let ((old, old_key), (new, new_key)) = (pair("old"), pair("new"));
     let files = Files::new();
-    let serving = files.write(&old, &old_key).unwrap();
+    let serving = files.write(&old, &old_key).load().unwrap();
     assert_eq!(serving.reload(None), None, "nothing changed");
 
-    files.write(&new, &old_key).unwrap_err();
+    files.write(&new, &old_key).load().unwrap_err();
     let refused = serving.reload(None);
     assert!(refused.is_some(), "the pair is broken");
     assert_eq!(serving.chain(), [der(&old)], "the old one stays");
@@ -139,7 +142,7 @@ fn a_new_pair_is_taken_and_half_a_pair_is_not() {
         "and is not complained about again"
     );
 
-    files.write(&new, &new_key).unwrap();
+    files.write(&new, &new_key).load().unwrap();
     assert_eq!(serving.reload(refused), None);
     assert_eq!(serving.chain(), [der(&new)]);
 
@@ -156,12 +159,12 @@ fn a_new_pair_is_taken_and_half_a_pair_is_not() {
 async fn watching_takes_new_files_and_measures_them() {
     let ((old, old_key), (new, new_key)) = (pair("old"), pair("new"));
     let files = Files::new();
-    let serving = files.write(&old, &old_key).unwrap();
+    let serving = files.write(&old, &old_key).load().unwrap();
     let mut registry = prometheus_client::registry::Registry::default();
     let expiry = CertificateExpiry::register(&mut registry);
     let watched = serving.clone();
     let watch = tokio::spawn(async move { watched.watch("serving", expiry).await });
-    files.write(&new, &new_key).unwrap();
+    files.write(&new, &new_key).load().unwrap();
     let replaced = async {
         while serving.chain() != [der(&new)] {
             tokio::time::sleep(Duration::from_millis(100)).await;
