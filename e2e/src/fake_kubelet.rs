@@ -11,7 +11,9 @@ use anyhow::{Context, Result};
 use rustls::crypto::ring::default_provider;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
-use streamway_spdy::{Limits, Session, SessionEvent, Side, StreamId};
+use streamway_spdy::{Limits, RstStatus, Session, SessionEvent, Side, StreamId};
+
+mod bomb;
 
 /// What it does with an upgrade.
 #[derive(Debug, Clone)]
@@ -20,6 +22,12 @@ pub enum Script {
     Answer(String),
     /// Opens every stream, then sends what the function makes of the streams, then closes.
     Then(fn(&mut Streams) -> Vec<u8>),
+    /// The same, but goes on reading, and answers pings.
+    Hold(fn(&mut Streams) -> Vec<u8>),
+    /// Reads requests and answers none.
+    Stalled,
+    /// Switches protocols, then opens no stream.
+    Mute,
     /// Opens every stream, then reads and says nothing for ever.
     Silent,
     /// Opens every stream, then answers pings and nothing else.
@@ -46,6 +54,25 @@ impl Streams {
             .and_then(|id| self.session.data_head(id, len, fin).ok())
             .unwrap_or_default();
         [&head[..], payload].concat()
+    }
+
+    /// An RST_STREAM frame.
+    pub fn reset(&mut self, stream: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some((_, id)) = self.opened.iter().find(|(name, _)| name == stream) {
+            self.session.reset(*id, RstStatus::CANCEL, &mut out);
+        }
+        out
+    }
+
+    /// A HEADERS frame of 40 KiB that inflates to 6 MiB (CVE-2026-35469).
+    pub fn bomb(&mut self, stream: &str) -> Vec<u8> {
+        let id = self
+            .opened
+            .iter()
+            .find(|(name, _)| name == stream)
+            .map_or(1, |(_, id)| id.get());
+        bomb::headers(id)
     }
 
     /// A GOAWAY frame.
@@ -142,14 +169,30 @@ fn serve(
         connection.conn.send_close_notify();
         return Ok(connection.flush()?);
     }
-    connection.write_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
-          X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n",
-    )?;
-    let wanted = 1 + ["input=1", "output=1", "error=1"]
+    if matches!(script, Script::Stalled) {
+        return Ok(drain(&mut connection)?);
+    }
+    let forwards = head.contains(" /portforward/");
+    let protocol = if forwards {
+        "portforward.k8s.io"
+    } else {
+        "v4.channel.k8s.io"
+    };
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
+         X-Stream-Protocol-Version: {protocol}\r\n\r\n"
+    );
+    connection.write_all(answer.as_bytes())?;
+    connection.flush()?;
+    if matches!(script, Script::Mute) {
+        return Ok(drain(&mut connection)?);
+    }
+    // The error stream, and a forwarded connection's data stream or a command's as asked for.
+    let asked = ["input=1", "output=1", "error=1"]
         .iter()
         .filter(|flag| head.contains(**flag))
         .count();
+    let wanted = 1 + if forwards { 1 } else { asked };
     let mut streams = Streams {
         session: Session::new(Side::Server, Limits::default()),
         opened: Vec::new(),
@@ -165,16 +208,26 @@ fn serve(
             // What is still unread would turn the close into a reset: both are ends that happen.
             Ok(())
         }
-        Script::Silent => loop {
-            let mut chunk = [0; 4096];
-            if connection.read(&mut chunk)? == 0 {
-                return Ok(());
+        Script::Silent => Ok(drain(&mut connection)?),
+        Script::Hold(make) => {
+            let bytes = make(&mut streams);
+            connection.write_all(&bytes)?;
+            connection.flush()?;
+            loop {
+                read(&mut connection, &mut streams, pings, true)?;
             }
-        },
+        }
         _ => loop {
             read(&mut connection, &mut streams, pings, true)?;
         },
     }
+}
+
+/// Reads to the end, and answers nothing.
+fn drain(connection: &mut Connection) -> std::io::Result<()> {
+    let mut chunk = [0; 4096];
+    while connection.read(&mut chunk)? > 0 {}
+    Ok(())
 }
 
 fn read(

@@ -95,28 +95,32 @@ pub fn kubelet() -> Result<Server> {
 
 /// A translator before the kubelet at `kubelet`.
 pub fn translator(target: Target, kubelet: &str) -> Result<Server> {
-    let (address, kubelet) = (free_address()?, format!("https://{kubelet}"));
     match target {
-        Target::Ours => {
-            let metrics = free_address()?;
-            let mut ours = command(
-                streamproxy()?,
-                ["node", "--listen", &address, "--kubelet", &kubelet],
-            );
-            ours.args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"]);
-            ours.args([
-                "--authorization-mode",
-                "AlwaysAllow",
-                "--metrics-listen",
-                &metrics,
-            ]);
-            Server::start(address, &mut ours)
-        }
+        Target::Ours => ours(kubelet, &[]),
         Target::Upstream => {
+            let (address, kubelet) = (free_address()?, format!("https://{kubelet}"));
             let args = ["proxy", "--listen", &address, "--upstream", &kubelet];
             Server::start(address.clone(), &mut command(peer()?, args))
         }
     }
+}
+
+/// `streamproxy node` before the kubelet at `kubelet`, open to everyone, with flags of its own.
+pub fn ours(kubelet: &str, flags: &[&str]) -> Result<Server> {
+    let (address, metrics, kubelet) = (
+        free_address()?,
+        free_address()?,
+        format!("https://{kubelet}"),
+    );
+    let mut ours = command(
+        streamproxy()?,
+        ["node", "--listen", &address, "--kubelet", &kubelet],
+    );
+    ours.args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"])
+        .args(["--authorization-mode", "AlwaysAllow"])
+        .args(["--metrics-listen", &metrics])
+        .args(flags);
+    Server::start(address, &mut ours)
 }
 
 /// Runs client-go's load on a server: `mode` and flags. What it printed.

@@ -7,11 +7,10 @@
 
 mod tunnel;
 
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use streamway_e2e::fake_kubelet::{FakeKubelet, Script};
 use streamway_e2e::peer::{self, Server, Target};
 use streamway_e2e::wait;
 use tunnel::{Happened, Tunnel};
@@ -25,39 +24,6 @@ fn pair(target: Target) -> Result<(Server, Server)> {
     let kubelet = peer::kubelet()?;
     let translator = peer::translator(target, &kubelet.address)?;
     Ok((kubelet, translator))
-}
-
-/// Ours with flags of its own; killed when it is dropped.
-struct Gated {
-    child: Child,
-    address: String,
-}
-
-impl Gated {
-    fn start(kubelet: &str, flags: &[&str]) -> Result<Self> {
-        let (address, metrics) = (peer::free_address()?, peer::free_address()?);
-        let child = Command::new(streamway_e2e::streamproxy()?)
-            .args(["node", "--listen", &address, "--metrics-listen", &metrics])
-            .args(["--kubelet", &format!("https://{kubelet}")])
-            .args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"])
-            .args(["--authorization-mode", "AlwaysAllow"])
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let gated = Self { child, address };
-        wait::until("ours listens", PATIENCE, || {
-            Ok(TcpStream::connect(&gated.address).map(Some)?)
-        })?;
-        Ok(gated)
-    }
-}
-
-impl Drop for Gated {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Sends on a connection to an echoing port, and waits for the same to come back.
@@ -150,7 +116,7 @@ fn the_refusal_is_in_the_log_with_port_and_words() {
 fn with_the_gate_off_the_text_goes_through_as_upstreams_does() {
     let kubelet = peer::kubelet().unwrap();
     let gates = ["--feature-gates", "IsolatePortForwardErrors=false"];
-    let ours = Gated::start(&kubelet.address, &gates).unwrap();
+    let ours = peer::ours(&kubelet.address, &gates).unwrap();
     let upstream = peer::translator(Target::Upstream, &kubelet.address).unwrap();
     let [ours, upstream] = [&ours.address, &upstream.address].map(|address| {
         let mut tunnel = Tunnel::open_to(address).unwrap();
@@ -158,6 +124,28 @@ fn with_the_gate_off_the_text_goes_through_as_upstreams_does() {
     });
     assert!(ours.contains("connection refused"), "{ours}");
     assert_eq!(ours, upstream);
+}
+
+/// A kubelet that only writes why, and leaves the data stream as it is: the client would wait.
+#[test]
+fn the_refused_connections_data_stream_is_reset() {
+    let fake = FakeKubelet::start(Script::Hold(|streams| {
+        let why = b"error forwarding port 9999: connection refused";
+        streams.data("error", why, true)
+    }))
+    .unwrap();
+    let translator = peer::translator(Target::Ours, &fake.address).unwrap();
+    let mut tunnel = Tunnel::open_to(&translator.address).unwrap();
+    let refused = tunnel.open(REFUSED).unwrap();
+    tunnel
+        .until("the data stream's reset", PATIENCE, |happened| {
+            if let Happened::Data { stream, bytes, .. } = happened {
+                assert_eq!(*stream, refused.error);
+                assert_eq!(bytes, b"", "client-go would end every forwarded port");
+            }
+            matches!(happened, Happened::Reset(stream) if *stream == refused.data)
+        })
+        .unwrap();
 }
 
 #[test]
