@@ -86,10 +86,14 @@ impl Server {
 
 /// Upstream's CRI streaming server on a kubelet's paths.
 pub fn kubelet() -> Result<Server> {
-    let address = free_address()?;
+    kubelet_at(&free_address()?)
+}
+
+/// The same on a chosen address.
+pub fn kubelet_at(address: &str) -> Result<Server> {
     Server::start(
-        address.clone(),
-        command(peer()?, ["kubelet", "--listen", &address]).env("GOTRACEBACK", "single"),
+        address.to_owned(),
+        command(peer()?, ["kubelet", "--listen", address]).env("GOTRACEBACK", "single"),
     )
 }
 
@@ -107,18 +111,19 @@ pub fn translator(target: Target, kubelet: &str) -> Result<Server> {
 
 /// `streamproxy node` before the kubelet at `kubelet`, open to everyone, with flags of its own.
 pub fn ours(kubelet: &str, flags: &[&str]) -> Result<Server> {
-    let (address, metrics, kubelet) = (
-        free_address()?,
-        free_address()?,
-        format!("https://{kubelet}"),
-    );
+    ours_with_metrics(kubelet, &free_address()?, flags)
+}
+
+/// The same, with `/metrics` and `/readyz` on a chosen address.
+pub fn ours_with_metrics(kubelet: &str, metrics: &str, flags: &[&str]) -> Result<Server> {
+    let (address, kubelet) = (free_address()?, format!("https://{kubelet}"));
     let mut ours = command(
         streamproxy()?,
         ["node", "--listen", &address, "--kubelet", &kubelet],
     );
     ours.args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"])
         .args(["--authorization-mode", "AlwaysAllow"])
-        .args(["--metrics-listen", &metrics])
+        .args(["--metrics-listen", metrics])
         .args(flags);
     Server::start(address, &mut ours)
 }

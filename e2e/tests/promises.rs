@@ -477,8 +477,8 @@ fn ours_carries_a_thousand_sessions_at_once() {
 }
 
 #[test]
-fn one_refused_connection_does_not_end_a_port_forward() {
-    // client-go's port-forward to a port that refuses ends by itself only where its connection does.
+fn client_gos_port_forward_carries_connections_at_once() {
+    // What a refused one does to the others: promises_forward.rs.
     let (_kubelet, translator) = pair(Target::Ours).unwrap();
     let said = peer::load(
         &translator.address,
