@@ -160,7 +160,8 @@ pub fn python_client() -> Result<PathBuf> {
 
 /// Puts a finished file in its place at once, from whatever file system.
 pub(crate) fn place(from: &Path, to: &Path) -> Result<()> {
-    let beside = to.with_extension("new");
+    let mut beside = to.as_os_str().to_owned();
+    beside.push(".new");
     fs::copy(from, &beside)?;
     fs::rename(&beside, to)?;
     Ok(())
