@@ -100,7 +100,8 @@ impl Rig {
             let handled = self.client.handle(&spdy[at..], &mut replies).unwrap();
             match handled.event {
                 Some(SessionEvent::Data { ref range, fin, .. }) => {
-                    self.client_text.extend_from_slice(&spdy[at..][range.clone()]);
+                    self.client_text
+                        .extend_from_slice(&spdy[at..][range.clone()]);
                     if fin {
                         self.client_saw.extend(handled.event);
                     }
