@@ -62,7 +62,7 @@ impl Servers {
         let kubelet = free_address()?;
         let mut command = Command::new(&peer);
         command.args(["kubelet", "--listen", &kubelet]);
-        let running = start(&mut command, &kubelet, &folder.path().join("kubelet.log"))?;
+        let running = start(&command, &kubelet, &folder.path().join("kubelet.log"))?;
         let authority = Authority::new(folder.path(), "ca")?;
         let pair =
             authority.server("haproxy", &["localhost".to_owned(), "127.0.0.1".to_owned()])?;
@@ -87,9 +87,9 @@ impl Servers {
         rounds: u32,
     ) -> Result<Value> {
         let address = free_address()?;
-        let mut server = self.command(target, &address)?;
+        let server = self.command(target, &address)?;
         let log = self.folder.path().join(format!("{}.log", target.name()));
-        let running = start(&mut server, &address, &log)?;
+        let running = start(&server, &address, &log)?;
         let pid = running.0.id().to_string();
         let url = format!("https://{address}");
         let load = |mode: &str, mib: &str, sessions: &str, rounds: &str| {
@@ -116,7 +116,7 @@ impl Servers {
 
     fn command(&self, target: Target, address: &str) -> Result<Command> {
         let kubelet = format!("https://{}", self.kubelet);
-        let mut server = match target {
+        let server = match target {
             Target::Ours => {
                 let metrics = free_address()?;
                 let mut server = command(
@@ -143,17 +143,19 @@ impl Servers {
                 server
             }
         };
-        server.stdin(std::process::Stdio::null());
         Ok(server)
     }
 
+    /// `prefer-client-ciphers`, because haproxy's own order begins with AES-256, and the load's, which the
+    /// other targets follow, with AES-128.
     fn haproxy_config(&self, address: &str) -> Result<PathBuf> {
         let path = self.folder.path().join("haproxy.cfg");
         let pem = self.folder.path().join("haproxy.pem");
         let text = format!(
             "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 10s\n  \
              timeout client 1h\n  timeout server 1h\nfrontend front\n  \
-             bind {address} ssl crt {} alpn http/1.1\n  default_backend back\nbackend back\n  \
+             bind {address} ssl crt {} alpn http/1.1 prefer-client-ciphers\n  \
+             default_backend back\nbackend back\n  \
              server kubelet {} ssl verify none\n",
             pem.display(),
             self.kubelet
@@ -168,8 +170,12 @@ fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
-fn start(server: &mut Command, address: &str, log: &Path) -> Result<Running> {
-    let running = Running(run::start(server, log)?);
+/// Starts a server that the kernel kills when this process is gone, however it went: it has a process
+/// group of its own, so a Ctrl-C does not reach it. `setpriv` becomes the server, with the same pid.
+fn start(server: &Command, address: &str, log: &Path) -> Result<Running> {
+    let mut bound = command("setpriv", ["--pdeathsig", "KILL", "--"]);
+    bound.arg(server.get_program()).args(server.get_args());
+    let running = Running(run::start(&mut bound, log)?);
     wait::until("the server listens", Duration::from_secs(20), || {
         Ok(TcpStream::connect(address).map(Some)?)
     })
