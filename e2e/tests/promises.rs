@@ -484,7 +484,7 @@ fn client_gos_port_forward_carries_connections_at_once() {
         &translator.address,
         &["-mode", "forward", "-mib", "64", "-sessions", "8"],
     );
-    let said = said.unwrap();
+    let said = said.with_context(|| translator.said()).unwrap();
     assert!(said.contains("\"mib\":64"), "{said}");
 }
 
