@@ -146,8 +146,10 @@ impl Node {
     ) -> Response<Body> {
         let mut upstream = Leg::new(upstream);
         relay::open(&mut upstream, &mut machine, &mut out).await;
-        // A session may end while it opens. With a status, the client is told as it always is.
+        // Once every stream is open the command may have run, and an answer but 101 would have kubectl
+        // fall back to SPDY and run it again: how it ended is then told inside the WebSocket.
         if let Some(end) = machine.end()
+            && !machine.is_open()
             && !end.outcome.is_the_commands()
         {
             session.refused(StatusCode::BAD_GATEWAY, end.detail.clone());
