@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::{arch, binary};
+use crate::{arch, binary, manifests};
 
-/// Format, lints, architecture and documentation; `cargo xtask test` runs the tests.
+/// Format, lints, architecture, manifests and documentation; `cargo xtask test` runs the tests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -13,6 +13,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     println!("format");
     binary::cargo(&["fmt", "--all", "--check"], &root)?;
     arch::run(arch::Args {})?;
+    manifests::run(manifests::Args { check: true })?;
     println!("lints");
     let clippy = [
         "clippy",

@@ -7,6 +7,7 @@ mod binary;
 mod ci;
 mod cluster;
 mod demo;
+mod manifests;
 mod test;
 
 use std::process::ExitCode;
@@ -27,12 +28,14 @@ enum Command {
     Demo(demo::Args),
     /// Run every test: unit, process, and end to end on real clusters (needs root)
     Test(test::Args),
-    /// Run what CI runs before the tests: format, lints, architecture, documentation
+    /// Run what CI runs before the tests: format, lints, architecture, manifests, documentation
     Ci(ci::Args),
     /// Bring a real cluster up or down on this machine, or tell what stands
     Cluster(cluster::Args),
     /// Measure ours, upstream's translator and haproxy side by side
     Bench(bench::Args),
+    /// Render config/overlays into config/rendered, or check that it was done
+    Manifests(manifests::Args),
     /// Check that crates depend on each other only as docs/architecture.md says
     Arch(arch::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => ci::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Manifests(args) => manifests::run(args),
         Command::Arch(args) => arch::run(args),
     };
     match result {
