@@ -7,14 +7,14 @@
 
 mod client_ca;
 mod file;
-mod serving;
+mod own;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use client_ca::{ClientCa, ClientCaError, ClientCertError};
 pub use file::RELOAD_PERIOD;
-pub use serving::ServingCert;
+pub use own::OwnCert;
 
 /// When a certificate is valid, both ends included, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

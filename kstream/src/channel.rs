@@ -87,25 +87,31 @@ impl StreamOptions {
     ///
     /// None of the three is wanted; kubelet answers 400 with this text.
     pub fn from_kubelet_query(query: &str) -> Result<Self, NoStreams> {
-        Self::from_query(query, ["input", "output", "error", "tty"], &["1"])
+        let names = ["input", "output", "error", "tty"];
+        Self::from_query(query, names, |value| value == "1")
     }
 
-    /// From an API server's query: `stdin=true&stdout=true&stderr=true&tty=true`.
+    /// From an API server's query: `stdin=true&stdout=true&stderr=true&tty=true`; any value but `0` and
+    /// `false` is yes (`Convert_Slice_string_To_bool` of `k8s.io/apimachinery@v0.36.3/pkg/runtime`).
     ///
     /// # Errors
     ///
     /// None of the three is wanted.
     pub fn from_api_query(query: &str) -> Result<Self, NoStreams> {
-        Self::from_query(query, ["stdin", "stdout", "stderr", "tty"], &["true", "1"])
+        let names = ["stdin", "stdout", "stderr", "tty"];
+        let yes = |value: &str| value != "0" && !value.eq_ignore_ascii_case("false");
+        Self::from_query(query, names, yes)
     }
 
-    fn from_query(query: &str, names: [&str; 4], yes: &[&str]) -> Result<Self, NoStreams> {
+    fn from_query(
+        query: &str,
+        names: [&str; 4],
+        yes: impl Fn(&str) -> bool,
+    ) -> Result<Self, NoStreams> {
         let wants = |name: &str| {
-            let pairs = query
-                .split('&')
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-            let value = pairs.into_iter().find(|(own, _)| *own == name);
-            value.is_some_and(|(_, value)| yes.contains(&value))
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            let value = pairs.find(|(own, _)| own == name);
+            value.is_some_and(|(_, value)| yes(&value))
         };
         let [stdin, stdout, stderr, tty] = names.map(wants);
         let options = Self {
@@ -148,6 +154,34 @@ mod tests {
             "output=true",
             "output=0&output=1",
             "tty=1&error=1",
+        ] {
+            assert_eq!(options(nothing), Err(NoStreams), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn api_servers_query() {
+        let options = |query| StreamOptions::from_api_query(query);
+        let wanted = StreamOptions {
+            stdin: true,
+            stdout: true,
+            stderr: false,
+            tty: true,
+        };
+        for query in [
+            "command=sh&stdin=true&stdout=true&stderr=true&tty=true",
+            "stdin=1&stdout=yes&tty",
+            "st%64in=tr%75e&stdout=true&stderr=false&tty=T",
+            "stdin=true&stdin=false&stdout=true&tty=true",
+        ] {
+            assert_eq!(options(query), Ok(wanted), "{query}");
+        }
+        for nothing in [
+            "",
+            "command=stdin",
+            "stdout=false",
+            "stdout=0&stdin=False",
+            "Stdout=true",
         ] {
             assert_eq!(options(nothing), Err(NoStreams), "{nothing}");
         }

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use crate::args::{AuthorizationMode, NodeArgs};
 pub use authenticate::Authenticator;
 pub use authorize::Authorizer;
+pub(crate) use bearer::{bearer_to_authorization, has_token};
 pub(crate) use certificate::AnyClientCert;
 pub use certificate::PeerCertificates;
 pub(crate) use path::is_clean;

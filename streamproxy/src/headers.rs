@@ -2,28 +2,36 @@
 
 use std::net::IpAddr;
 
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use streamway_kstream::subprotocol;
 
 /// Headers of one connection, not of the message (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
 
-/// Headers by which a proxy that is trusted says who the caller is. The kubelet trusts none, and
-/// what does not cross cannot come to be trusted.
+/// Headers by which a proxy that is trusted says who the caller is. A kubelet trusts none, and what
+/// does not cross cannot come to be trusted.
 const IDENTITY_PREFIXES: [&str; 2] = ["x-remote-", "impersonate-"];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Removes the headers of the connection, those that `Connection` names among them.
+/// Removes the headers of the connection, those that `Connection` names among them. That trailers are
+/// welcome stays said: they pass.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let trailers = headers.get_all(header::TE).iter().any(|te| {
+        let mut codings = te.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -34,25 +42,68 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
 }
 
-/// Removes the caller's credentials and every claim of an identity, and notes the caller's address.
-/// The kubelet is spoken to as the proxy.
-pub(crate) fn strip_identity(headers: &mut HeaderMap, caller: IpAddr) {
+/// What a request asks to upgrade its connection to, if it does.
+pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    headers.get(header::UPGRADE).filter(|_| asked).cloned()
+}
+
+/// Removes the caller's credentials and every claim of an identity: the server is spoken to as the
+/// proxy.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            IDENTITY_PREFIXES
-                .iter()
-                .any(|prefix| name.as_str().starts_with(prefix))
-        })
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
+    for prefix in IDENTITY_PREFIXES {
+        strip_prefixed(headers, prefix);
     }
     strip_bearer_subprotocol(headers);
+}
+
+/// Removes the headers whose names start with `prefix`, which is in lower case.
+pub(crate) fn strip_prefixed(headers: &mut HeaderMap, prefix: &str) {
+    let named: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(prefix))
+        .cloned()
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// Makes a target what a server behind takes: path and query.
+pub(crate) fn origin_form(uri: &mut Uri) {
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        let target = uri.path_and_query().cloned();
+        *uri = target
+            .unwrap_or_else(|| PathAndQuery::from_static("/"))
+            .into();
+    }
+}
+
+/// Notes what a request looked like before it came here, as a load balancer does it. What a proxy
+/// before has noted stays.
+pub(crate) fn forwarded(headers: &mut HeaderMap, caller: IpAddr) {
+    forwarded_for(headers, caller);
+    if !headers.contains_key(FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if !headers.contains_key(FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
+
+/// Notes the caller's address behind those of the proxies before.
+pub(crate) fn forwarded_for(headers: &mut HeaderMap, caller: IpAddr) {
     let chain = headers
         .get_all(FORWARDED_FOR)
         .iter()
@@ -67,7 +118,7 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap, caller: IpAddr) {
 }
 
 /// A token among the subprotocols is a credential too.
-fn strip_bearer_subprotocol(headers: &mut HeaderMap) {
+pub(crate) fn strip_bearer_subprotocol(headers: &mut HeaderMap) {
     let lines: Vec<HeaderValue> = headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()
@@ -133,7 +184,8 @@ mod tests {
                 "base64url.bearer.authorization.k8s.io.dG9rZW4, v4.channel.k8s.io",
             ),
         ]);
-        strip_identity(&mut headers, Ipv4Addr::new(10, 0, 0, 2).into());
+        strip_identity(&mut headers);
+        forwarded_for(&mut headers, Ipv4Addr::new(10, 0, 0, 2).into());
         let kept = [
             ("x-forwarded-for", "10.0.0.1, 10.0.0.2"),
             ("sec-websocket-protocol", "v4.channel.k8s.io"),

@@ -1,14 +1,15 @@
-//! The data plane: `streamproxy node`, in front of a kubelet.
+//! The data plane: `streamproxy node`, in front of a kubelet, and `streamproxy gateway`, in front of
+//! API servers.
 //!
 //! ```text
-//!  API server ──TLS──▶ listen ─▶ handler ─▶ auth ─▶ which way?
-//!                                                   ├─ translated ─▶ relay ◀─▶ kubelet (SPDY)
-//!                                                   ├─ passthrough ─────────▶ kubelet (as it is)
-//!                                                   └─ forward ─────────────▶ kubelet (plain HTTP)
+//!  client ──TLS──▶ listen ─▶ node or gateway: who, may they, which way?
+//!                              ├─ streaming: translated ─▶ relay ◀─▶ server (SPDY)
+//!                              ├─ streaming: passed ───────────────▶ server (as it is)
+//!                              └─ upstream: pooled ────────────────▶ server (plain HTTP)
 //! ```
 //!
-//! Nothing of a request reaches the kubelet before its caller is authenticated and authorized as a
-//! kubelet would do it; the proxy then speaks to the kubelet as itself.
+//! No request reaches a kubelet or an API server with more rights than its caller has: each role's
+//! module says how it sees to that.
 //!
 //! The only crate with sockets and protocol. Not here: what a byte means (crates `spdy`, `kstream`,
 //! `translate`), what every daemon shares (crate `daemon`).
@@ -16,14 +17,17 @@
 pub mod args;
 pub mod auth;
 mod conn;
-mod handler;
+pub mod gateway;
 mod headers;
-mod kubelet;
+mod lane;
 mod listen;
 mod metrics;
 pub mod node;
 mod relay;
 mod reply;
 mod route;
+mod serve;
 mod session;
 mod stream;
+mod streaming;
+mod upstream;

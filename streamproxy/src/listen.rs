@@ -1,10 +1,13 @@
-//! Accepts connections: TCP, TLS, HTTP/1.1 and HTTP/2, as a kubelet does.
+//! Accepts connections: TCP, TLS, HTTP/1.1 and HTTP/2, as kubelets and API servers do.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,19 +20,45 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::PeerCertificates;
 use crate::conn::Conn;
-use crate::handler::{Node, Peer};
+use crate::lane::Lane;
+use crate::reply::Body;
 
 /// How long a TLS handshake may take; kube-apiserver gives 10 s too.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a request's headers may take.
-const HEADERS: Duration = Duration::from_secs(30);
+/// How long a connection may wait for a request's head, the time before its first byte counted: Go's
+/// servers in Kubernetes close idle connections after 90 s.
+const HEADERS: Duration = Duration::from_secs(90);
 
 /// Handshakes at the same time: what is not authenticated yet must not take all the memory.
 const HANDSHAKES: usize = 512;
 
 /// Largest request head in bytes, as kubelet's `MaxHeaderBytes` in effect for a hyper buffer.
 const MAX_HEAD: usize = 1 << 20;
+
+/// The same over HTTP/2: tokens with many groups are larger than hyper's 16 KiB.
+const MAX_HEAD_H2: u32 = 1 << 20;
+
+/// What is known of the connection that a request came by.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// The certificates that it showed, unverified.
+    pub(crate) certificates: Option<PeerCertificates>,
+    /// The gateway's: which of its API servers the connection is served by.
+    pub(crate) lane: Lane,
+}
+
+/// A role: what requests are answered by.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Arc<Peer>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
 
 /// Binds with `SO_REUSEPORT`, so that an update's old and new process can hold the port together.
 ///
@@ -62,10 +91,10 @@ pub(crate) fn keep_alive(tcp: &TcpStream) {
 
 /// Accepts until [`Phase::Closing`]; then connections take no further request, and what runs on them
 /// runs on.
-pub(crate) async fn serve(
+pub(crate) async fn serve<H: Handler>(
     listener: TcpListener,
     tls: TlsAcceptor,
-    node: Arc<Node>,
+    handler: Arc<H>,
     shutdown: Shutdown,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -86,7 +115,7 @@ pub(crate) async fn serve(
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
             return;
         };
-        let (tls, node, shutdown) = (tls.clone(), Arc::clone(&node), shutdown.clone());
+        let (tls, handler, shutdown) = (tls.clone(), Arc::clone(&handler), shutdown.clone());
         tokio::spawn(async move {
             keep_alive(&tcp);
             let shaken = timeout(HANDSHAKE, tls.accept(Conn::new(tcp))).await;
@@ -110,14 +139,16 @@ pub(crate) async fn serve(
             let peer = Arc::new(Peer {
                 address,
                 certificates,
+                lane: Lane::default(),
             });
             let service = service_fn(move |request| {
-                let (node, peer) = (Arc::clone(&node), Arc::clone(&peer));
-                async move { Ok::<_, std::convert::Infallible>(node.handle(request, peer).await) }
+                let (handler, peer) = (Arc::clone(&handler), Arc::clone(&peer));
+                async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer).await) }
             });
             let result = if http2 {
                 let connection = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
+                    .max_header_list_size(MAX_HEAD_H2)
                     .serve_connection(TokioIo::new(stream), service);
                 tokio::pin!(connection);
                 tokio::select! {

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     streamway_daemon::exit::main(|| match Cli::try_parse() {
         Ok(cli) => match cli.role {
             Role::Node(args) => streamway_streamproxy::node::run(args),
+            Role::Gateway(args) => streamway_streamproxy::gateway::run(args),
         },
         Err(error) => Err(error.into()),
     })

@@ -97,8 +97,14 @@ fn durations() -> Histogram {
 }
 
 impl Metrics {
-    /// Registers them all.
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    /// A request that is no session was answered.
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        let code = status.as_u16();
+        self.requests.get_or_create(&Code { code }).inc();
+    }
+
+    /// Registers them all; a kubelet's own only where a kubelet's API is served.
+    pub(crate) fn register(registry: &mut Registry, kubelets: bool) -> Self {
         let metrics = Self {
             translator: Family::default(),
             tunnel: Family::default(),
@@ -124,16 +130,18 @@ impl Metrics {
             "Tunnelled port-forward requests by answer",
             m.tunnel.clone(),
         );
-        registry.register(
-            "kubelet_websocket_streaming_requests",
-            "WebSocket streaming requests",
-            m.kubelet_websocket.clone(),
-        );
-        registry.register(
-            "kubelet_streaming_websocket_requests",
-            "WebSocket streaming requests by result of the upgrade",
-            m.kubelet_websocket_result.clone(),
-        );
+        if kubelets {
+            registry.register(
+                "kubelet_websocket_streaming_requests",
+                "WebSocket streaming requests",
+                m.kubelet_websocket.clone(),
+            );
+            registry.register(
+                "kubelet_streaming_websocket_requests",
+                "WebSocket streaming requests by result of the upgrade",
+                m.kubelet_websocket_result.clone(),
+            );
+        }
         registry.register(
             "num_ws_remote_command_v5",
             "Requests for v5.channel.k8s.io",

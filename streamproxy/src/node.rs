@@ -1,28 +1,25 @@
-//! `streamproxy node`: puts the parts together, serves, drains.
+//! `streamproxy node`: a kubelet's whole API in front of a kubelet.
+//!
+//! Nothing of a request reaches the kubelet before its caller is authenticated and authorized as a
+//! kubelet would do it; the proxy then speaks to the kubelet as itself.
+
+mod declared;
+mod handler;
+mod kubelet;
+mod route;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use prometheus_client::registry::Registry;
-use rustls::ServerConfig;
-use streamway_daemon::admin::{Admin, Readiness};
+use streamway_daemon::admin::Condition;
 use streamway_daemon::exit::ExitError;
-use streamway_daemon::gates::FeatureGates;
-use streamway_daemon::metrics::CertificateExpiry;
-use streamway_daemon::shutdown::{Phase, Shutdown};
-use streamway_daemon::tls::ServingCert;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use streamway_daemon::tls::OwnCert;
 
 use crate::args::NodeArgs;
-use crate::handler::Node;
-use crate::kubelet::{Kubelet, Tls, TlsOptions};
-use crate::metrics::Metrics;
-use crate::{auth, listen};
-
-/// How long cut sessions may take to tell their clients.
-const FAREWELL: Duration = Duration::from_secs(2);
+use crate::serve::{self, Host};
+use crate::upstream::{Tls, verifier};
+use crate::{auth, reply};
+use handler::Node;
+use kubelet::Kubelet;
 
 /// Runs until a signal.
 ///
@@ -30,140 +27,82 @@ const FAREWELL: Duration = Duration::from_secs(2);
 ///
 /// Wrong flags and files end with 64, what fails at run time with 1.
 pub fn run(args: NodeArgs) -> Result<(), ExitError> {
-    streamway_daemon::install_crypto_provider();
-    args.logs.init()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            ExitError::failure(format_args!(
-                "the runtime cannot start: {error}; check the limits on threads"
-            ))
-        })?;
-    runtime.block_on(serve(args))
+    let common = args.serve.clone();
+    serve::run(&common, serve(args))
 }
 
 async fn serve(args: NodeArgs) -> Result<(), ExitError> {
     // Everything that can be wrong is looked at before anything is bound.
-    let gates = FeatureGates::parse(&args.feature_gates)?;
-    let tls = Tls::new(&tls_options(&args)).map_err(ExitError::usage)?;
-    let kubelet = Arc::new(Kubelet::new(&args.kubelet, tls).map_err(ExitError::usage)?);
+    let host = Host::new(&args.serve, true)?;
+    let tls = tls(&args, &host)?;
+    let kubelet = Arc::new(Kubelet::new(&args.kubelet, &tls).map_err(ExitError::usage)?);
     let name = node_name(&args)?;
-    let mut registry = Registry::default();
-    let metrics = Arc::new(Metrics::register(&mut registry));
-    gates.register(&mut registry);
-    let expiry = CertificateExpiry::register(&mut registry);
-    let serving = serving(&args, &name, &expiry)?;
-    let auth = auth::configure(&args, &name, gates, &expiry).await?;
-    let admin = Admin::bind(args.metrics_listen)?;
-    let listener = listen::bind(args.listen)
-        .map_err(|error| ExitError::bind("--listen", args.listen, &error))?;
-
-    let readiness = Readiness::new();
-    let shutdown = Shutdown::new(args.shutdown_delay_duration, args.shutdown_grace_period);
-    let running = readiness.condition("running");
-    running.met();
-    let cut = CancellationToken::new();
-    let node = Arc::new(Node {
+    let listen = args.listen.ip().to_string();
+    let hosts = [name.as_str(), "localhost", "127.0.0.1", &listen].map(str::to_owned);
+    let serving = host.tls(&args.serve, &hosts, true)?;
+    let auth = auth::configure(&args, &name, host.gates, &host.expiry).await?;
+    let node = Node {
         authenticator: auth.authenticator,
         authorizer: auth.authorizer,
         kubelet: Arc::clone(&kubelet),
-        gates,
-        metrics,
-        sessions: shutdown.tracker().clone(),
-        cut: cut.clone(),
-    });
-
-    let ended = shutdown.clone();
-    let admin = tokio::spawn(admin.serve(registry, readiness.clone(), async move {
-        ended.reached(Phase::Ended).await;
-    }));
-    let reachable = readiness.condition("kubelet");
-    tokio::spawn(async move {
-        let mut complained = false;
-        kubelet
-            .watch_declared(move |asked| match asked {
-                Ok(()) => {
-                    complained = false;
-                    reachable.met();
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut complained, true) {
-                        tracing::warn!(%error, "the kubelet cannot be reached; trying on");
-                    }
-                    reachable.unmet(error.to_string());
-                }
-            })
-            .await;
-    });
-    tracing::info!(listen = %args.listen, kubelet = args.kubelet, "serving");
-    let serving = tokio::spawn(listen::serve(
-        listener,
-        TlsAcceptor::from(serving),
-        node,
-        shutdown.clone(),
-    ));
-    let draining = shutdown.clone();
-    tokio::spawn(async move {
-        draining.reached(Phase::Draining).await;
-        running.unmet("draining");
-    });
-
-    shutdown.on_signals().await?;
-    cut.cancel();
-    if timeout(FAREWELL, shutdown.tracker().wait()).await.is_err() {
-        tracing::warn!(
-            open = shutdown.tracker().len(),
-            "sessions left without a farewell"
-        );
-    }
-    serving.abort();
-    admin.abort();
-    Ok(())
+        streams: host.streams(kubelet::NOUN, reply::text),
+    };
+    tokio::spawn(follow(kubelet, host.readiness.condition("kubelet")));
+    host.serve((args.listen, args.metrics_listen), serving, node)
+        .await
 }
 
-/// TLS toward clients. Any client certificate is let in; whose it is, authentication says.
-fn serving(
-    args: &NodeArgs,
-    name: &str,
-    expiry: &CertificateExpiry,
-) -> Result<Arc<ServerConfig>, ExitError> {
-    let certificate = match args
-        .tls_cert_file
-        .as_ref()
-        .zip(args.tls_private_key_file.as_ref())
-    {
-        Some((certificate, key)) => ServingCert::from_files(certificate, key)?,
-        None => {
-            let hosts = [
-                name,
-                "localhost",
-                "127.0.0.1",
-                &args.listen.ip().to_string(),
-            ];
-            ServingCert::self_signed(&hosts.map(str::to_owned))?
+/// Keeps what the kubelet declares true, and tells whether it can be reached.
+async fn follow(kubelet: Arc<Kubelet>, reachable: Condition) {
+    let mut complained = false;
+    let told = move |asked: Result<(), &declared::AskError>| match asked {
+        Ok(()) => {
+            complained = false;
+            reachable.met();
+        }
+        Err(error) => {
+            if !std::mem::replace(&mut complained, true) {
+                tracing::warn!(%error, "the kubelet cannot be reached; trying on");
+            }
+            reachable.unmet(error.to_string());
         }
     };
-    let certificate = Arc::new(certificate);
-    let (watched, expiry) = (Arc::clone(&certificate), expiry.clone());
-    tokio::spawn(async move { watched.watch("serving", expiry).await });
-    let mut config = ServerConfig::builder()
-        .with_client_cert_verifier(Arc::new(auth::AnyClientCert::new()))
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    kubelet.watch_declared(told).await;
 }
 
-fn tls_options(args: &NodeArgs) -> TlsOptions {
-    TlsOptions {
-        certificate_authority: args.kubelet_certificate_authority.clone(),
-        insecure_skip_verify: args.kubelet_insecure_skip_tls_verify,
-        client: args
-            .kubelet_client_certificate
-            .clone()
-            .zip(args.kubelet_client_key.clone()),
-        server_name: args.kubelet_tls_server_name.clone(),
+/// TLS toward the kubelet.
+fn tls(args: &NodeArgs, host: &Host) -> Result<Tls, ExitError> {
+    let authority = match (
+        &args.kubelet_certificate_authority,
+        args.kubelet_insecure_skip_tls_verify,
+    ) {
+        (Some(path), _) => Some(("--kubelet-certificate-authority", path.as_path())),
+        (None, true) => None,
+        (None, false) => {
+            return Err(ExitError::usage(
+                "the kubelet's certificate cannot be checked: give --kubelet-certificate-authority, \
+                 or --kubelet-insecure-skip-tls-verify where nobody else can listen on its address",
+            ));
+        }
+    };
+    let verifier = verifier(authority).map_err(ExitError::usage)?;
+    let files = args
+        .kubelet_client_certificate
+        .as_ref()
+        .zip(args.kubelet_client_key.as_ref());
+    let client = files
+        .map(|(certificate, key)| {
+            OwnCert::client(
+                ("--kubelet-client-certificate", certificate),
+                ("--kubelet-client-key", key),
+            )
+        })
+        .transpose()?;
+    if let Some(client) = &client {
+        host.watch("kubelet-client", client);
     }
+    let server_name = args.kubelet_tls_server_name.clone();
+    Ok(Tls::new(verifier, client, server_name))
 }
 
 /// The node's name in lower case, as kubelet's `--hostname-override` and its default.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use http::StatusCode;
 use streamway_translate::{Bytes, Fault, Outcome, Refusal};
 
-use crate::auth::UserInfo;
 use crate::metrics::{Code, Direction, Ended, Endpoint, EndpointResult, Metrics, Type};
 use crate::route::{Route, Subresource};
 
@@ -39,7 +38,7 @@ impl Protocol {
 #[derive(Debug)]
 pub(crate) struct Session {
     metrics: Arc<Metrics>,
-    user: UserInfo,
+    user: String,
     route: Route,
     client: Protocol,
     upstream: Protocol,
@@ -51,10 +50,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A request for a session.
+    /// A request for a session, by a user as far as their name is known.
     pub(crate) fn requested(
         metrics: Arc<Metrics>,
-        user: UserInfo,
+        user: String,
         route: Route,
         client: Protocol,
         upstream: Protocol,
@@ -89,6 +88,11 @@ impl Session {
         }
     }
 
+    /// The server is asked for another protocol than the client speaks.
+    pub(crate) fn translated_to(&mut self, upstream: Protocol) {
+        self.upstream = upstream;
+    }
+
     /// 101 is on its way to the client.
     pub(crate) fn opened(&mut self) {
         self.open = true;
@@ -115,7 +119,7 @@ impl Session {
         self.metrics.refusals.inc();
         tracing::warn!(
             target: "access",
-            user = self.user.name,
+            user = self.user,
             namespace = self.route.namespace,
             pod = self.route.pod,
             port = refusal.port,
@@ -232,7 +236,7 @@ impl Drop for Session {
         // Who, what, how long, how much, how it ended; never what was said.
         tracing::info!(
             target: "access",
-            user = self.user.name,
+            user = self.user,
             namespace = self.route.namespace,
             pod = self.route.pod,
             container = self.route.container,

@@ -4,7 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use streamway_kstream::subprotocol::{BEARER_PREFIX, is_websocket_upgrade};
 
 /// Longest token that is asked about; a service account's is about a kilobyte.
@@ -54,24 +54,7 @@ impl Bearer {
         if !is_websocket_upgrade(headers) {
             return Self::None;
         }
-        let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-        let (mut tokens, mut others) = (Vec::new(), 0_usize);
-        for name in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-            match name.trim_ascii().strip_prefix(BEARER_PREFIX.as_bytes()) {
-                Some(encoded) => tokens.push(encoded),
-                None => others += 1,
-            }
-        }
-        let encoded = match tokens.as_slice() {
-            [] => return Self::None,
-            [encoded] => *encoded,
-            _ => return Self::Malformed,
-        };
-        match URL_SAFE_NO_PAD.decode(encoded).map(Self::new) {
-            Ok(Self::Token(_)) if others == 0 => Self::Malformed,
-            Ok(bearer) => bearer,
-            Err(_) => Self::Malformed,
-        }
+        subprotocol_token(headers)
     }
 
     fn new(token: Vec<u8>) -> Self {
@@ -83,10 +66,57 @@ impl Bearer {
     }
 }
 
+/// The token among the subprotocols, whether or not the request is an upgrade.
+fn subprotocol_token(headers: &HeaderMap) -> Bearer {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let (mut tokens, mut others) = (Vec::new(), 0_usize);
+    for name in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        match name.trim_ascii().strip_prefix(BEARER_PREFIX.as_bytes()) {
+            Some(encoded) => tokens.push(encoded),
+            None => others += 1,
+        }
+    }
+    let encoded = match tokens.as_slice() {
+        [] => return Bearer::None,
+        [encoded] => *encoded,
+        _ => return Bearer::Malformed,
+    };
+    match URL_SAFE_NO_PAD.decode(encoded).map(Bearer::new) {
+        Ok(Bearer::Token(_)) if others == 0 => Bearer::Malformed,
+        Ok(bearer) => bearer,
+        Err(_) => Bearer::Malformed,
+    }
+}
+
+/// Whether a request holds something that is meant as a token, in either place.
+pub(crate) fn has_token(headers: &HeaderMap) -> bool {
+    [
+        Bearer::in_authorization(headers),
+        Bearer::in_subprotocols(headers),
+    ]
+    .iter()
+    .any(|bearer| *bearer != Bearer::None)
+}
+
+/// Moves a token from the subprotocols to `Authorization`, for a request that will offer none. One
+/// that is there already goes before, as it does with an API server.
+pub(crate) fn bearer_to_authorization(headers: &mut HeaderMap) {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return;
+    }
+    let value = match subprotocol_token(headers) {
+        Bearer::Token(token) => HeaderValue::from_str(&format!("Bearer {token}")),
+        // To be refused as what it is: a wrong credential, not none.
+        Bearer::Malformed => Ok(HeaderValue::from_static("Bearer malformed")),
+        Bearer::None => return,
+    };
+    let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("Bearer malformed"));
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn token(text: &str) -> Bearer {

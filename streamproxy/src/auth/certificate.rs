@@ -21,7 +21,7 @@ impl PeerCertificates {
     /// `k8s.io/apiserver@v0.36.3/pkg/authentication/request/x509` reads them.
     ///
     /// `None` without a common name, and where the UID is empty or there are two.
-    pub(super) fn user(&self) -> Option<UserInfo> {
+    pub(crate) fn user(&self) -> Option<UserInfo> {
         let der = self.0.first()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();

@@ -17,8 +17,8 @@ impl Files {
         self
     }
 
-    fn load(&self) -> Result<ServingCert, ExitError> {
-        ServingCert::from_files(
+    fn load(&self) -> Result<OwnCert, ExitError> {
+        OwnCert::serving(
             &self.0.path().join("tls.crt"),
             &self.0.path().join("tls.key"),
         )
@@ -182,7 +182,7 @@ async fn watching_takes_new_files_and_measures_them() {
 #[test]
 fn a_self_signed_certificate_is_for_its_hosts() {
     let hosts = ["node-1".to_owned(), "10.0.0.1".to_owned()];
-    let serving = ServingCert::self_signed(&hosts).unwrap();
+    let serving = OwnCert::self_signed(&hosts).unwrap();
     let [certificate] = serving.chain().try_into().unwrap();
     let certificate = webpki::EndEntityCert::try_from(&certificate).unwrap();
     for host in ["node-1", "10.0.0.1"] {
@@ -196,7 +196,7 @@ fn a_self_signed_certificate_is_for_its_hosts() {
     assert!(serving.validity().contains(UnixTime::now()));
     assert_eq!(serving.reload(None), None, "half a year is left");
 
-    let error = ServingCert::self_signed(&["nö".to_owned()]).unwrap_err();
+    let error = OwnCert::self_signed(&["nö".to_owned()]).unwrap_err();
     assert!(
         error.to_string().contains("give --tls-cert-file"),
         "{error}"

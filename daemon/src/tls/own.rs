@@ -1,10 +1,12 @@
-//! The certificate that a server shows.
+//! The certificate that this process shows: to its clients, or to a server that it is a client of.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -22,9 +24,11 @@ const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Clocks of clients may be slow by this much.
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
-/// A serving certificate with its key, replaced under running servers. Clones are the same.
+/// A certificate with its key, replaced under running connections. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct ServingCert {
+pub struct OwnCert {
+    /// What it is, for the log.
+    what: &'static str,
     source: Arc<Source>,
     current: Arc<ArcSwap<Loaded>>,
 }
@@ -43,21 +47,46 @@ struct Loaded {
     fingerprint: u64,
 }
 
-impl ServingCert {
+impl OwnCert {
     /// Reads `--tls-cert-file` (the certificate, then its chain) and `--tls-private-key-file`, both
     /// PEM. One file may hold both.
     ///
-    /// A certificate that is expired, or not valid yet, is served all the same, with a warning: as a
+    /// A certificate that is expired, or not valid yet, is shown all the same, with a warning: as a
     /// kubelet does it.
     ///
     /// # Errors
     /// [`ExitError`] (64), naming flag and file, where one cannot be read, holds no certificate or
     /// key, or where they do not belong together.
-    pub fn from_files(cert: &Path, key: &Path) -> Result<Self, ExitError> {
-        let cert = NamedFile::new("--tls-cert-file", cert);
-        let key = NamedFile::new("--tls-private-key-file", key);
+    pub fn serving(cert: &Path, key: &Path) -> Result<Self, ExitError> {
+        let what = "serving certificate";
+        Self::from_files(
+            what,
+            ("--tls-cert-file", cert),
+            ("--tls-private-key-file", key),
+        )
+    }
+
+    /// Reads a client certificate and its key, each from the file that a flag names; otherwise as
+    /// [`serving`](Self::serving).
+    ///
+    /// # Errors
+    /// As [`serving`](Self::serving).
+    pub fn client(
+        cert: (&'static str, &Path),
+        key: (&'static str, &Path),
+    ) -> Result<Self, ExitError> {
+        Self::from_files("client certificate", cert, key)
+    }
+
+    fn from_files(
+        what: &'static str,
+        cert: (&'static str, &Path),
+        key: (&'static str, &Path),
+    ) -> Result<Self, ExitError> {
+        let cert = NamedFile::new(cert.0, cert.1);
+        let key = NamedFile::new(key.0, key.1);
         let loaded = load(&cert, &cert.read()?, &key, &key.read()?)?;
-        Ok(Self::new(Source::Files { cert, key }, loaded))
+        Ok(Self::new(what, Source::Files { cert, key }, loaded))
     }
 
     /// Makes a certificate for `hosts`, names and addresses alike, with a key of its own (ECDSA
@@ -67,16 +96,14 @@ impl ServingCert {
     /// [`ExitError`] (64) for a host that is no name and no address.
     pub fn self_signed(hosts: &[String]) -> Result<Self, ExitError> {
         let loaded = self_sign(hosts)?;
-        Ok(Self::new(
-            Source::SelfSigned {
-                hosts: hosts.to_vec(),
-            },
-            loaded,
-        ))
+        let hosts = hosts.to_vec();
+        let source = Source::SelfSigned { hosts };
+        Ok(Self::new("serving certificate", source, loaded))
     }
 
-    fn new(source: Source, loaded: Loaded) -> Self {
+    fn new(what: &'static str, source: Source, loaded: Loaded) -> Self {
         Self {
+            what,
             source: Arc::new(source),
             current: Arc::new(ArcSwap::from_pointee(loaded)),
         }
@@ -138,20 +165,31 @@ impl ServingCert {
             Ok(loaded) => {
                 let not_after = loaded.validity.not_after;
                 self.current.store(Arc::new(loaded));
-                tracing::info!(not_after, "serving certificate replaced");
+                tracing::info!(not_after, "{} replaced", self.what);
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "serving certificate kept: the new one cannot be used");
+                tracing::warn!(%error, "{} kept: the new one cannot be used", self.what);
                 Some(found)
             }
         }
     }
 }
 
-impl ResolvesServerCert for ServingCert {
+impl ResolvesServerCert for OwnCert {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.load().key))
+    }
+}
+
+impl ResolvesClientCert for OwnCert {
+    /// Whatever authorities the server names: it knows best whom it trusts, and says so.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().key))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -197,7 +235,7 @@ fn load(
             not_after,
         } = validity;
         let path = cert_file.path.display();
-        tracing::warn!(%path, not_before, not_after, "serving certificate is not valid now");
+        tracing::warn!(%path, not_before, not_after, "certificate is not valid now");
     }
     Ok(Loaded {
         key: Arc::new(key),

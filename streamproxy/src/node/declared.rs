@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{DialError, Kubelet};
+use super::kubelet::Kubelet;
+use crate::upstream::DialError;
 
 /// How often the kubelet is asked. An upgraded kubelet is translated for until then, which works.
 const EVERY: Duration = Duration::from_secs(300);
@@ -66,7 +67,7 @@ impl Declared {
 }
 
 impl Kubelet {
-    /// Keeps [`Kubelet::declared`] true, for ever. `reachable` is told after every try.
+    /// Keeps what the kubelet declares true, for ever. `reachable` is told after every try.
     pub(crate) async fn watch_declared(&self, mut reachable: impl FnMut(Result<(), &AskError>)) {
         let mut before = None;
         loop {
@@ -97,15 +98,14 @@ impl Kubelet {
     }
 
     async fn ask(&self) -> Result<bool, AskError> {
-        let stream = self.dialer.dial().await?;
+        let stream = self.server.dial().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = Uri::from_static("/metrics");
-        if let Ok(host) = self.host() {
-            request.headers_mut().insert(http::header::HOST, host);
-        }
+        let host = self.server.host();
+        request.headers_mut().insert(http::header::HOST, host);
         let mut response = sender.send_request(request).await?;
         let mut lines = Lines::default();
         let mut left = MOST;

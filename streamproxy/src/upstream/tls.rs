@@ -1,4 +1,4 @@
-//! TLS toward the kubelet.
+//! TLS toward a server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,100 +8,74 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use streamway_daemon::tls::OwnCert;
 
-/// What the flags say.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TlsOptions {
-    /// `--kubelet-certificate-authority`
-    pub(crate) certificate_authority: Option<PathBuf>,
-    /// `--kubelet-insecure-skip-tls-verify`
-    pub(crate) insecure_skip_verify: bool,
-    /// `--kubelet-client-certificate` and `--kubelet-client-key`
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-    /// `--kubelet-tls-server-name`
-    pub(crate) server_name: Option<String>,
-}
-
-/// A TLS configuration toward the kubelet.
+/// A TLS configuration toward a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     server_name: Option<String>,
 }
 
-/// Why there is none.
+/// A file that cannot be read or holds nothing that fits.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum TlsError {
-    /// A file that cannot be read or holds nothing that fits.
-    #[error("{flag} {}: {reason}", path.display())]
-    File {
-        /// The flag that names it.
-        flag: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Neither a CA nor the wish to go without.
-    #[error(
-        "the kubelet's certificate cannot be checked: give --kubelet-certificate-authority, or \
-         --kubelet-insecure-skip-tls-verify where nobody else can listen on its address"
-    )]
-    NoAuthority,
+#[error("{flag} {}: {reason}", path.display())]
+pub(crate) struct TlsError {
+    flag: &'static str,
+    path: PathBuf,
+    reason: String,
 }
 
 impl Tls {
-    /// Reads the files.
-    ///
-    /// # Errors
-    ///
-    /// Names the flag and the file that cannot be used.
-    pub(crate) fn new(options: &TlsOptions) -> Result<Self, TlsError> {
-        let verifier = verifier(options)?;
+    /// Checks the server's certificate by `verifier`, for `server_name` where it is not the URL's host,
+    /// and shows `client`'s certificate or none.
+    pub(crate) fn new(
+        verifier: Arc<dyn ServerCertVerifier>,
+        client: Option<OwnCert>,
+        server_name: Option<String>,
+    ) -> Self {
         let builder = ClientConfig::builder()
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let mut config = match &options.client {
+        let config = match client {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates("--kubelet-client-certificate", certificate)?;
-                let flag = "--kubelet-client-key";
-                let key_der =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| file(flag, key, &error))?;
-                builder
-                    .with_client_auth_cert(chain, key_der)
-                    .map_err(|error| file(flag, key, &error))?
-            }
+            Some(certificate) => builder.with_client_cert_resolver(Arc::new(certificate)),
         };
-        // An upgrade needs HTTP/1.1, and the kubelet would choose HTTP/2.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            server_name: options.server_name.clone(),
-        })
+        Self::of(config, server_name)
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+    /// A configuration that somebody else made.
+    pub(crate) fn of(mut config: ClientConfig, server_name: Option<String>) -> Self {
+        // An upgrade needs HTTP/1.1, and the server would choose HTTP/2.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self {
+            config: Arc::new(config),
+            server_name,
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 
-    pub(crate) fn server_name(&self) -> Option<&str> {
+    pub(super) fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 }
 
-fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+/// Checks a server's certificate by the authorities in the file that a flag names, or not at all.
+///
+/// # Errors
+///
+/// Names the flag and the file that cannot be used.
+pub(crate) fn verifier(
+    authority: Option<(&'static str, &Path)>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    if options.insecure_skip_verify {
+    let Some((flag, path)) = authority else {
         return Ok(Arc::new(AnyServerCert(provider)));
-    }
-    let path = options
-        .certificate_authority
-        .as_ref()
-        .ok_or(TlsError::NoAuthority)?;
-    let flag = "--kubelet-certificate-authority";
+    };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(flag, path)? {
         roots
@@ -125,14 +99,14 @@ fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 }
 
 fn file(flag: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
-    TlsError::File {
+    TlsError {
         flag,
         path: path.to_owned(),
         reason: reason.to_string(),
     }
 }
 
-/// `--kubelet-insecure-skip-tls-verify`: any certificate, but its key must be the peer's.
+/// Any certificate, but its key must be the peer's.
 #[derive(Debug)]
 struct AnyServerCert(Arc<CryptoProvider>);
 

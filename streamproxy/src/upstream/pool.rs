@@ -1,0 +1,194 @@
+//! Connections to one server that wait for the next request.
+//!
+//! A connection has no task of its own. Whoever uses it drives it: the request's task until the
+//! answer's head is there, then the answer's body ([`Leased`]) whenever it is asked for bytes. So a
+//! byte wakes one task on its way through, and an idle watch costs no second one.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::{Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::Outgoing;
+use crate::stream::Upstream;
+
+/// How long a connection may idle; kubelets and API servers close theirs after 90 s.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How old a connection may get: servers check a client's certificate with each request, and ours may
+/// have been replaced meanwhile.
+const AGE: Duration = Duration::from_secs(300);
+
+/// Idle connections that are kept.
+const KEPT: usize = 128;
+
+/// Idle connections to one server, the last used first.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Pooled>>);
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    sender: SendRequest<Outgoing>,
+    connection: Connection<TokioIo<Upstream>, Outgoing>,
+    born: Instant,
+    idle_since: Instant,
+}
+
+/// A request that a connection was lost with, given back where nothing of it was sent.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) error: hyper::Error,
+    pub(super) request: Option<Request<Outgoing>>,
+}
+
+impl Pool {
+    /// A connection that is open as far as one can know.
+    pub(super) fn take(&self) -> Option<Pooled> {
+        loop {
+            let mut pooled = self.idle().pop()?;
+            if pooled.is_usable() {
+                return Some(pooled);
+            }
+        }
+    }
+
+    fn give(&self, mut pooled: Pooled) {
+        pooled.idle_since = Instant::now();
+        let mut idle = self.idle();
+        if idle.len() < KEPT {
+            idle.push(pooled);
+        }
+    }
+
+    pub(super) fn reap(&self) {
+        self.idle().retain_mut(Pooled::is_usable);
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Pooled>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pooled {
+    pub(super) async fn new(stream: Upstream) -> Result<Self, hyper::Error> {
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let now = Instant::now();
+        Ok(Self {
+            sender,
+            connection,
+            born: now,
+            idle_since: now,
+        })
+    }
+
+    /// Reads what the server may have sent, the end of the connection most likely.
+    fn is_usable(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let open = Pin::new(&mut self.connection).poll(cx).is_pending();
+        open && self.sender.is_ready()
+            && self.idle_since.elapsed() < IDLE
+            && self.born.elapsed() < AGE
+    }
+
+    /// Sends a request. The connection goes with the answer's body, and from there to `pool`.
+    pub(super) async fn exchange(
+        mut self,
+        request: Request<Outgoing>,
+        pool: Arc<Pool>,
+    ) -> Result<Response<Leased>, Lost> {
+        let answer = {
+            let connection = &mut self.connection;
+            let mut answer = pin!(self.sender.try_send_request(request));
+            let mut over = false;
+            poll_fn(|cx| {
+                // A connection that is over has told the request so.
+                over = over || Pin::new(&mut *connection).poll(cx).is_ready();
+                answer.as_mut().poll(cx)
+            })
+            .await
+        };
+        match answer {
+            Ok(response) => Ok(response.map(|body| Leased {
+                body,
+                held: Some(Box::new((self, pool))),
+            })),
+            Err(mut error) => Err(Lost {
+                request: error.take_message(),
+                error: error.into_error(),
+            }),
+        }
+    }
+}
+
+/// An answer's body, which drives the connection that it comes by, and gives it back at its end.
+/// Dropped before its end, it closes the connection, so the server learns of it.
+#[derive(Debug)]
+pub(crate) struct Leased {
+    body: Incoming,
+    held: Option<Box<(Pooled, Arc<Pool>)>>,
+}
+
+impl Leased {
+    /// The body has ended: its connection may take the next request, unless this one is still being
+    /// sent.
+    fn end(&mut self) {
+        if let Some(held) = self.held.take() {
+            let (mut pooled, pool) = *held;
+            if pooled.is_usable() {
+                pool.give(pooled);
+            }
+        }
+    }
+}
+
+impl Body for Leased {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(held) = &mut this.held
+        {
+            if Pin::new(&mut held.0.connection).poll(cx).is_ready() {
+                this.held = None;
+            }
+            polled = Pin::new(&mut this.body).poll_frame(cx);
+        }
+        if let Poll::Ready(None) = polled {
+            this.end();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        // A server that knows a body's length does not ask for the end behind the last byte.
+        if self.body.is_end_stream() {
+            self.end();
+        }
+    }
+}
