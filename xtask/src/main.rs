@@ -7,6 +7,7 @@ mod binary;
 mod ci;
 mod cluster;
 mod demo;
+mod image;
 mod manifests;
 mod test;
 
@@ -36,6 +37,8 @@ enum Command {
     Bench(bench::Args),
     /// Render config/overlays into config/rendered, or check that it was done
     Manifests(manifests::Args),
+    /// Put the stream proxy's container image together, without Docker
+    Image(image::Args),
     /// Check that crates depend on each other only as docs/architecture.md says
     Arch(arch::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Manifests(args) => manifests::run(args),
+        Command::Image(args) => image::run(args),
         Command::Arch(args) => arch::run(args),
     };
     match result {
