@@ -10,14 +10,65 @@ use crate::cache;
 use crate::install::place;
 use crate::run::{self, command};
 
+/// What can be built; `go mod tidy` keeps the modules of these.
+const PROGRAMS: [&str; 4] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+];
+
+/// The metrics server's version: what `kubectl top` asks.
+const METRICS_SERVER: &str = "0.9.0";
+
 /// A binary of a version, from the cache or built: minutes the first time.
 pub fn kubernetes(version: &str, program: &str) -> Result<PathBuf> {
-    let folder = cache::root().join("kubernetes").join(format!("v{version}"));
+    built("kubernetes", version, program, |source, built| {
+        module(source, version)?;
+        let package = format!("k8s.io/kubernetes/cmd/{program}");
+        go_build(source, built, &ldflags(version), &package)
+    })
+}
+
+/// The metrics server, from the cache or built.
+pub fn metrics_server() -> Result<PathBuf> {
+    let version = METRICS_SERVER;
+    built(
+        "metrics-server",
+        version,
+        "metrics-server",
+        |source, built| {
+            let module = format!("sigs.k8s.io/metrics-server@v{version}");
+            for args in [
+                &["mod", "init", "streamway.dev/tools"][..],
+                &["get", &module],
+            ] {
+                run::output(command("go", args.iter().copied()).current_dir(source))?;
+            }
+            go_build(
+                source,
+                built,
+                "-s -w",
+                "sigs.k8s.io/metrics-server/cmd/metrics-server",
+            )
+        },
+    )
+}
+
+/// A program of a project in a version; where the cache lacks it, `build` makes it in an empty
+/// folder, at the path that it is given.
+fn built(
+    project: &str,
+    version: &str,
+    program: &str,
+    build: impl FnOnce(&Path, &Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = cache::root().join(project).join(format!("v{version}"));
     let path = folder.join(program);
     if path.exists() {
         return Ok(path);
     }
-    let _lock = cache::lock(&format!("kubernetes-{version}"))?;
+    let _lock = cache::lock(&format!("{project}-{version}"))?;
     if path.exists() {
         return Ok(path);
     }
@@ -30,16 +81,19 @@ pub fn kubernetes(version: &str, program: &str) -> Result<PathBuf> {
         &format!("building {program} {version} (minutes, once)"),
         || {
             fs::create_dir_all(&folder)?;
-            let source = module(version)?;
+            let source = tempfile::tempdir()?;
             let built = source.path().join(program);
-            let mut go = command("go", ["build", "-mod=mod", "-o"]);
-            go.arg(&built).arg("-ldflags").arg(ldflags(version));
-            go.arg(format!("k8s.io/kubernetes/cmd/{program}"));
-            run::output(go.current_dir(source.path()).env("CGO_ENABLED", "0"))?;
+            build(source.path(), &built)?;
             place(&built, &path)
         },
     )?;
     Ok(path)
+}
+
+fn go_build(source: &Path, built: &Path, ldflags: &str, package: &str) -> Result<()> {
+    let mut go = command("go", ["build", "-mod=mod", "-o"]);
+    go.arg(built).args(["-ldflags", ldflags, package]);
+    run::output(go.current_dir(source).env("CGO_ENABLED", "0")).map(drop)
 }
 
 /// What `kubectl version` and the version skew checks read.
@@ -53,13 +107,12 @@ fn ldflags(version: &str) -> String {
     )
 }
 
-/// A module that requires Kubernetes as a tool. Its staging modules are published beside it, as
+/// Makes `folder` a module that requires Kubernetes as a tool. Its staging modules are published beside it, as
 /// v0.MINOR.PATCH; its own `go.mod` replaces them by folders, which the published module lacks.
-fn module(version: &str) -> Result<tempfile::TempDir> {
-    let folder = tempfile::tempdir()?;
+fn module(folder: &Path, version: &str) -> Result<()> {
     let kubernetes = format!("k8s.io/kubernetes@v{version}");
     let mut download = command("go", ["mod", "download", "-json", &kubernetes]);
-    let told = run::output(download.current_dir(folder.path()))
+    let told = run::output(download.current_dir(folder))
         .with_context(|| format!("downloading {kubernetes}; is a Go module proxy reachable?"))?;
     let told: serde_json::Value = serde_json::from_str(&told)?;
     let path = told
@@ -67,13 +120,15 @@ fn module(version: &str) -> Result<tempfile::TempDir> {
         .and_then(|path| path.as_str())
         .context("go mod download did not say where go.mod is")?;
     let upstream = fs::read_to_string(path)?;
-    fs::write(folder.path().join("go.mod"), go_mod(&upstream, version))?;
-    let tools = "//go:build tools\n\npackage tools\n\nimport (\n\
-                 \t_ \"k8s.io/kubernetes/cmd/kube-apiserver\"\n\
-                 \t_ \"k8s.io/kubernetes/cmd/kubelet\"\n)\n";
-    write(&folder.path().join("tools.go"), tools)?;
-    run::output(command("go", ["mod", "tidy", "-e"]).current_dir(folder.path()))?;
-    Ok(folder)
+    fs::write(folder.join("go.mod"), go_mod(&upstream, version))?;
+    let imports: String = PROGRAMS
+        .iter()
+        .map(|program| format!("\t_ \"k8s.io/kubernetes/cmd/{program}\"\n"))
+        .collect();
+    let tools = format!("//go:build tools\n\npackage tools\n\nimport (\n{imports})\n");
+    write(&folder.join("tools.go"), &tools)?;
+    run::output(command("go", ["mod", "tidy", "-e"]).current_dir(folder))?;
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -35,6 +35,8 @@ pub mod wsclient;
 pub const CURRENT: &str = "1.36.3";
 /// Version of the kubelet that speaks SPDY only.
 pub const OLD_KUBELET: &str = "1.34.4";
+/// Version of the API server that speaks no WebSockets but v4: what the gateway is for.
+pub const OLD_API_SERVER: &str = "1.28.15";
 
 /// Builds and installs everything that the tests use, with progress, so that no test waits for it.
 pub fn prepare() -> anyhow::Result<()> {
@@ -43,9 +45,14 @@ pub fn prepare() -> anyhow::Result<()> {
         (CURRENT, "kube-apiserver"),
         (CURRENT, "kubelet"),
         (OLD_KUBELET, "kubelet"),
+        (OLD_API_SERVER, "kube-apiserver"),
+        (OLD_API_SERVER, "kubelet"),
+        (OLD_API_SERVER, "kube-controller-manager"),
+        (OLD_API_SERVER, "kube-scheduler"),
     ] {
         build::kubernetes(version, program)?;
     }
+    build::metrics_server()?;
     install::kubectl(install::Kubectl::Current)?;
     install::kubectl(install::Kubectl::SpdyOnly)?;
     install::python_client()?;
