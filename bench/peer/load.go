@@ -9,8 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -19,15 +21,21 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 )
 
 // A load is what a measurement asks of one server.
 type load struct {
 	url      string
+	direct   string
+	api      bool
 	spdy     bool
+	http2    bool
 	pid      int
 	mib      int64
 	sessions int
@@ -36,10 +44,13 @@ type load struct {
 
 // A result is printed as JSON; what was not measured is 0.
 type result struct {
-	MiB          float64 `json:"mib,omitempty"`
-	Seconds      float64 `json:"seconds,omitempty"`
-	CPUSeconds   float64 `json:"cpu_seconds"`
+	MiB        float64 `json:"mib,omitempty"`
+	Seconds    float64 `json:"seconds,omitempty"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+	// Sessions are requests, connections, watches or events where the mode is about these.
 	Sessions     int     `json:"sessions,omitempty"`
+	DirectP50    float64 `json:"direct_p50_us,omitempty"`
+	DirectP99    float64 `json:"direct_p99_us,omitempty"`
 	P50          float64 `json:"p50_us,omitempty"`
 	P99          float64 `json:"p99_us,omitempty"`
 	KiBAnSession float64 `json:"kib_per_session,omitempty"`
@@ -48,14 +59,18 @@ type result struct {
 func runLoad(flags *flag.FlagSet, args []string) error {
 	var l load
 	modes := map[string]func() (result, error){"stdout": l.stdout, "stdin": l.stdin, "forward": l.forward,
-		"echo": l.echo, "idle": l.idle, "rate": l.rate, "check": l.check}
-	mode := flags.String("mode", "stdout", "stdout, stdin, forward, echo, idle, rate or check")
+		"echo": l.echo, "idle": l.idle, "rate": l.rate, "check": l.check,
+		"list": l.list, "upload": l.upload, "latency": l.latency, "connect": l.connect, "watch": l.watch, "events": l.events}
+	mode := flags.String("mode", "stdout", strings.Join(slices.Sorted(maps.Keys(modes)), ", "))
 	flags.StringVar(&l.url, "url", "https://127.0.0.1:21251", "the server, with a kubelet's paths")
+	flags.StringVar(&l.direct, "direct", "", "the API server behind it, that latency is held against")
+	flags.BoolVar(&l.api, "api", false, "speak to streams as an API server has them (other modes than streams' always do)")
 	flags.BoolVar(&l.spdy, "spdy", false, "speak SPDY instead of WebSocket")
+	flags.BoolVar(&l.http2, "http2", false, "speak HTTP/2 where the mode is not about streams")
 	flags.IntVar(&l.pid, "pid", 0, "the server's process, for its CPU time and memory")
-	flags.Int64Var(&l.mib, "mib", 256, "MiB in all (stdout, stdin, forward)")
-	flags.IntVar(&l.sessions, "sessions", 8, "sessions or connections at once")
-	flags.IntVar(&l.rounds, "rounds", 1000, "rounds of echo; sessions of rate")
+	flags.Int64Var(&l.mib, "mib", 256, "MiB in all (stdout, stdin, forward, list, upload)")
+	flags.IntVar(&l.sessions, "sessions", 8, "sessions, connections, clients or watches at once")
+	flags.IntVar(&l.rounds, "rounds", 1000, "rounds of echo and latency; sessions of rate, connections of connect; events of each watch")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -71,19 +86,27 @@ func runLoad(flags *flag.FlagSet, args []string) error {
 	if measured.Seconds == 0 {
 		measured.Seconds = time.Since(start).Seconds()
 	}
-	measured.CPUSeconds = l.cpu() - before
+	if measured.CPUSeconds == 0 {
+		measured.CPUSeconds = l.cpu() - before
+	}
 	return json.NewEncoder(os.Stdout).Encode(measured)
 }
 
 func (l *load) exec(ctx context.Context, options remotecommand.StreamOptions, command ...string) error {
+	config := l.config()
 	query := url.Values{"command": command}
-	for name, wanted := range map[string]bool{"input": options.Stdin != nil, "output": options.Stdout != nil, "error": options.Stderr != nil} {
-		if wanted {
-			query.Set(name, "1")
+	ask := func(wanted bool, kubelet, api string) {
+		switch {
+		case wanted && l.api:
+			query.Set(api, "true")
+		case wanted:
+			query.Set(kubelet, "1")
 		}
 	}
-	config := rest.Config{Host: l.url, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	target := l.url + "/exec/default/pod/container?" + query.Encode()
+	ask(options.Stdin != nil, "input", "stdin")
+	ask(options.Stdout != nil, "output", "stdout")
+	ask(options.Stderr != nil, "error", "stderr")
+	target := l.path("/exec/default/pod/container", "/exec") + "?" + query.Encode()
 	parsed, err := url.Parse(target)
 	if err != nil {
 		return err
@@ -98,6 +121,22 @@ func (l *load) exec(ctx context.Context, options remotecommand.StreamOptions, co
 		return err
 	}
 	return executor.StreamWithContext(ctx, options)
+}
+
+func (l *load) config() rest.Config {
+	config := rest.Config{Host: l.url, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+	if l.api {
+		config.BearerToken = token
+	}
+	return config
+}
+
+// path is the URL of a stream, in the style of the server.
+func (l *load) path(kubelet, api string) string {
+	if l.api {
+		return l.url + podPath + api
+	}
+	return l.url + kubelet
 }
 
 // each runs work n times at once, and tells the first error.
@@ -144,15 +183,26 @@ func (l *load) stdin() (result, error) {
 	})
 }
 
+func (l *load) dialer() (httpstream.Dialer, error) {
+	config := l.config()
+	target, err := url.Parse(l.path("/portForward/default/pod", "/portforward"))
+	if err != nil {
+		return nil, err
+	}
+	if !l.spdy {
+		return portforward.NewSPDYOverWebsocketDialer(target, &config)
+	}
+	transport, upgrader, err := spdy.RoundTripperFor(&config)
+	if err != nil {
+		return nil, err
+	}
+	return spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target), nil
+}
+
 // forward fetches l.mib MiB, in equal shares, on connections of one port-forward.
 func (l *load) forward() (result, error) {
 	share := max(l.mib/int64(l.sessions), 1)
-	target, err := url.Parse(l.url + "/portForward/default/pod")
-	if err != nil {
-		return result{}, err
-	}
-	config := rest.Config{Host: l.url, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	dialer, err := portforward.NewSPDYOverWebsocketDialer(target, &config)
+	dialer, err := l.dialer()
 	if err != nil {
 		return result{}, err
 	}
@@ -193,7 +243,7 @@ type session struct {
 	done chan error
 }
 
-func (l *load) open() *session {
+func (l *load) start() *session {
 	inRead, inWrite := io.Pipe()
 	outRead, outWrite := io.Pipe()
 	s := &session{inWrite, outRead, make(chan error, 1)}
@@ -224,7 +274,7 @@ func (s *session) close() error {
 }
 
 func (l *load) echo() (result, error) {
-	s := l.open()
+	s := l.start()
 	times := make([]time.Duration, 0, l.rounds)
 	for range l.rounds {
 		start := time.Now()
@@ -236,26 +286,34 @@ func (l *load) echo() (result, error) {
 		}
 		times = append(times, time.Since(start))
 	}
+	return result{P50: percentile(times, 50), P99: percentile(times, 99)}, s.close()
+}
+
+// percentile tells µs, and sorts.
+func percentile(times []time.Duration, percent int) float64 {
 	slices.Sort(times)
-	at := func(percent int) float64 { return float64(times[len(times)*percent/100].Nanoseconds()) / 1000 }
-	return result{P50: at(50), P99: at(99)}, s.close()
+	return float64(times[len(times)*percent/100].Nanoseconds()) / 1000
 }
 
 func (l *load) idle() (result, error) {
 	before := l.memory()
 	all := make([]*session, l.sessions)
 	for i := range all {
-		all[i] = l.open()
+		all[i] = l.start()
 		if err := all[i].round([]byte{'x'}); err != nil {
 			return result{}, fmt.Errorf("session %d: %w", i, err)
 		}
 	}
-	// Buffers that go when a session idles have gone after this.
-	time.Sleep(3 * time.Second)
-	held := float64(l.memory()-before) / float64(l.sessions)
-	return result{Sessions: l.sessions, KiBAnSession: held}, each(len(all), func(i int) error {
+	return l.held(before), each(len(all), func(i int) error {
 		return errors.Join(all[i].round([]byte{'y'}), all[i].close())
 	})
+}
+
+// held tells what memory each of l.sessions holds.
+func (l *load) held(before int64) result {
+	// Buffers that go when a session idles have gone after this.
+	time.Sleep(3 * time.Second)
+	return result{Sessions: l.sessions, KiBAnSession: float64(l.memory()-before) / float64(l.sessions)}
 }
 
 func (l *load) rate() (result, error) {
@@ -276,7 +334,7 @@ func (l *load) rate() (result, error) {
 func (l *load) check() (result, error) {
 	return result{Sessions: l.sessions}, each(l.sessions, func(i int) error {
 		random := rand.New(rand.NewPCG(uint64(i), 7))
-		s := l.open()
+		s := l.start()
 		for range 4 {
 			data := make([]byte, 1+random.IntN(48<<10))
 			for at := range data {
@@ -292,14 +350,12 @@ func (l *load) check() (result, error) {
 
 // cpu is the process's time so far, user and system, in seconds.
 func (l *load) cpu() float64 {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.pid))
-	if err != nil {
+	var now unix.Timespec
+	// The clock of another process's CPU time, as clock_getcpuclockid(3) makes its number.
+	if unix.ClockGettime(int32(^l.pid<<3|2), &now) != nil {
 		return 0
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / 100
+	return float64(now.Nano()) / 1e9
 }
 
 // memory is the process's resident memory in KiB.

@@ -2,7 +2,9 @@
 //
 //	peer kubelet   the CRI streaming server on a kubelet's paths, over commands that need no container
 //	peer proxy     kube-apiserver's stream translator and tunnel, on a kubelet's paths
-//	peer load      client-go's executors, as a load; prints one JSON object
+//	peer apiserver what a load needs of an API server 1.28, before peer kubelet
+//	peer load      client-go's executors and connections, as a load; prints one JSON object
+//	peer clients   watches and exec sessions of client-go's that outlive what is done to a cluster
 package main
 
 import (
@@ -22,9 +24,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func(*flag.FlagSet, []string) error{"kubelet": runKubelet, "proxy": runProxy, "load": runLoad}
+	verbs := map[string]func(*flag.FlagSet, []string) error{"kubelet": runKubelet, "proxy": runProxy, "load": runLoad, "apiserver": runAPIServer, "clients": runClients}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: peer kubelet|proxy|load [flags]; peer VERB -h tells the flags")
+		fmt.Fprintln(os.Stderr, "usage: peer kubelet|proxy|apiserver|load|clients [flags]; peer VERB -h tells the flags")
 		os.Exit(64)
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
