@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use streamway_e2e::CURRENT;
+use streamway_e2e::{CURRENT, OLD_API_SERVER};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::suite::Suite;
@@ -22,7 +22,7 @@ const ACCOUNT: &str = "system:serviceaccount:streamway-gateway:streamway-gateway
 
 #[test]
 fn manifests_are_applied_and_deleted() {
-    for version in [CURRENT] {
+    for version in [OLD_API_SERVER, CURRENT] {
         let cluster = Cluster::builder("test-config")
             .api_server(version)
             .up()
