@@ -1,4 +1,4 @@
-//! HTTP/1.1 over TLS by hand, so that tests can send what no client library would.
+//! HTTP/1.1 by hand, so that tests can send what no client library would.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -25,21 +25,26 @@ pub struct Answer {
 /// A TLS connection whose server's certificate is not checked: the tests are about the client.
 pub type Connection = StreamOwned<ClientConnection, TcpStream>;
 
-/// Connects to `address`, showing a client certificate or none.
-pub fn connect(address: &str, certificate: Option<(&Path, &Path)>) -> Result<Connection> {
+/// A TLS configuration that checks no server's certificate, and shows a client certificate or none.
+pub fn config(certificate: Option<(&Path, &Path)>) -> Result<ClientConfig> {
     let provider = Arc::new(default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone));
-    let mut config = match certificate {
+    Ok(match certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain =
                 CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
             builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
         }
-    };
+    })
+}
+
+/// Connects to `address`, showing a client certificate or none.
+pub fn connect(address: &str, certificate: Option<(&Path, &Path)>) -> Result<Connection> {
+    let mut config = config(certificate)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
     let tcp = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
@@ -56,7 +61,20 @@ pub fn exchange(
     let mut connection = connect(address, certificate)?;
     connection.write_all(request.as_bytes())?;
     connection.flush()?;
-    let text = String::from_utf8_lossy(&read_all(&mut connection)).into_owned();
+    Ok(answer(&read_all(&mut connection)))
+}
+
+/// Asks for a path in plain HTTP.
+pub fn get_plain(address: &str, path: &str) -> Result<Answer> {
+    let mut tcp =
+        TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+    tcp.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(tcp, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    Ok(answer(&read_all(&mut tcp)))
+}
+
+fn answer(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
     let status = text
         .split(' ')
         .nth(1)
@@ -66,11 +84,11 @@ pub fn exchange(
         .split_once("\r\n\r\n")
         .map_or("", |(_, body)| body)
         .to_owned();
-    Ok(Answer { status, body })
+    Answer { status, body }
 }
 
 /// Everything until the server closes, says nothing for five seconds, or is cut off.
-pub fn read_all(connection: &mut Connection) -> Vec<u8> {
+pub fn read_all(connection: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {

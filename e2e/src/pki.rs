@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
@@ -27,27 +27,36 @@ pub struct Pair {
 }
 
 impl Authority {
-    /// A new authority, whose certificate is `{name}.crt`.
+    /// A new authority, whose certificate is `{name}.crt` and whose key is `{name}.key`.
     pub fn new(folder: &Path, name: &str) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         fs::write(folder.join(format!("{name}.crt")), issuer.pem())?;
+        let key = issuer.key().serialize_pem();
+        write_key(&folder.join(format!("{name}.key")), &key)?;
         Ok(Self {
             issuer,
             folder: folder.to_owned(),
         })
     }
 
-    /// A client's certificate.
+    /// A client's certificate, in `{file}.crt`; of two groups at most.
     pub fn client(&self, file: &str, user: &str, groups: &[&str]) -> Result<Pair> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, user);
-        for group in groups {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, *group);
+        // rcgen holds one value of a type; it does not know that these two are the same.
+        let types = [
+            DnType::OrganizationName,
+            DnType::CustomDnType(vec![2, 5, 4, 10]),
+        ];
+        ensure!(
+            groups.len() <= types.len(),
+            "{user} is to have more than two groups: {groups:?}"
+        );
+        for (group, organization) in groups.iter().zip(types) {
+            params.distinguished_name.push(organization, *group);
         }
         params
             .extended_key_usages

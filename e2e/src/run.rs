@@ -39,10 +39,11 @@ pub fn command<'a>(program: impl AsRef<Path>, args: impl IntoIterator<Item = &'a
     command
 }
 
-/// Starts a long-running process whose output goes to `log`. It lives in a process group of its own,
+/// Starts a long-running process whose output goes to the end of `log`. It lives in a process group of its own,
 /// so that a Ctrl-C does not take it before its cluster is taken down.
 pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
-    let file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+    let file = File::options().create(true).append(true).open(log);
+    let file = file.with_context(|| format!("opening {}", log.display()))?;
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
