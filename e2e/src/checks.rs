@@ -9,6 +9,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::access::AccessLog;
 use crate::cluster::Cluster;
 use crate::image;
 use crate::kubectl::{Ended, Kubectl};
@@ -21,15 +22,17 @@ pub struct Seen {
     /// kubectl's leg, by its own log.
     pub client: String,
     /// How many of the API server's streams went to the node as they were
-    /// (`apiserver_websocket_streaming_requests_total{proxy_type="proxied_to_kubelet"}`).
+    /// (`apiserver_websocket_streaming_requests_total{proxy_type="proxied_to_kubelet"}`); of no meaning
+    /// behind a gateway.
     pub proxied: u64,
-    /// The node's two legs, by the stream proxy's access log.
+    /// The stream proxy's two legs, by its access log: the gateway's where kubectl talks to one, else
+    /// the node's.
     pub node: String,
     /// What came of it, by the access log.
     pub outcome: String,
 }
 
-/// A node whose sessions are checked.
+/// A node whose sessions are checked; or a gateway, where `kubectl` talks to one.
 #[derive(Debug, Clone, Copy)]
 pub struct On<'a> {
     /// The cluster.
@@ -45,6 +48,11 @@ impl On<'_> {
         format!("box-{}", self.node)
     }
 
+    fn access_log(&self) -> AccessLog {
+        let gateway = self.kubectl.gateway().cloned();
+        gateway.unwrap_or_else(|| self.cluster.node_access_log(self.node))
+    }
+
     /// Runs `action`, and reads from the API server's and the proxy's accounts what it did there.
     fn observe(
         &self,
@@ -52,7 +60,8 @@ impl On<'_> {
         what: &str,
         action: impl FnOnce() -> Result<String>,
     ) -> Result<Seen> {
-        let sessions = |count| self.cluster.sessions(self.node, subresource, count);
+        let access_log = self.access_log();
+        let sessions = |count| access_log.sessions(subresource, count);
         let before = self.cluster.streaming_requests("proxied_to_kubelet")?;
         let count = sessions(0)?.len();
         let log = action().with_context(|| what.to_owned())?;

@@ -1,27 +1,36 @@
 //! A cluster: up, down, and what tests ask of it.
 
+mod api_server;
+mod builder;
 mod control;
+mod controllers;
+mod gateway;
 mod ledger;
+mod metrics_server;
 mod node;
+mod standing;
+mod users;
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::install::{self, Kubectl as Which};
+use crate::access::AccessLog;
+use crate::install::Kubectl as Which;
 use crate::kubectl::Kubectl;
-use crate::{CURRENT, build, image, run, wait};
+use crate::pki::Authority;
+use crate::{image, run, wait};
+pub use builder::Builder;
+pub use gateway::{Gateway, GatewayBuilder};
 pub use ledger::Ledger;
 pub(crate) use ledger::MARK;
 use ledger::{Item, started};
 pub use node::Node;
-
-/// Clusters that can stand side by side.
-const SLOTS: u8 = 8;
+pub use standing::{down, root, standing, take_down};
 
 /// A stream proxy before a kubelet.
 #[derive(Debug, Clone)]
@@ -32,120 +41,23 @@ pub struct Proxy {
     pub feature_gates: String,
 }
 
-/// What a cluster is to be.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    name: String,
-    api_server: String,
-    feature_gates: String,
-    nodes: Vec<Node>,
-    keep: bool,
-}
-
 /// A cluster that stands. Dropping it takes it down, unless it is to be kept.
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
     slot: u8,
     ledger: Ledger,
-    nodes: Vec<Node>,
-    keep: bool,
-}
-
-impl Builder {
-    /// Gates of the API server: `Name=true,…`.
-    pub fn feature_gates(mut self, gates: &str) -> Self {
-        gates.clone_into(&mut self.feature_gates);
-        self
-    }
-
-    /// The API server's version.
-    pub fn api_server(mut self, version: &str) -> Self {
-        version.clone_into(&mut self.api_server);
-        self
-    }
-
-    /// Adds a node with a kubelet of this version, and a stream proxy before it or none.
-    pub fn node(mut self, name: &str, kubelet: &str, proxy: Option<Proxy>) -> Self {
-        // More than SLOTS clusters of 200 nodes do not fit the machine anyway.
-        let index = u8::try_from(self.nodes.len() + 1).unwrap_or(u8::MAX);
-        self.nodes.push(Node {
-            name: name.into(),
-            kubelet: kubelet.into(),
-            proxy,
-            index,
-        });
-        self
-    }
-
-    /// The cluster outlives its maker, until `cargo xtask cluster down`.
-    pub fn keep(mut self, keep: bool) -> Self {
-        self.keep = keep;
-        self
-    }
-
-    /// Brings it up: API server ready, nodes Ready, a pod `box-NODE` running on each. A cluster of
-    /// the same name, of a maker that crashed, goes first.
-    pub fn up(self) -> Result<Cluster> {
-        install::require_root("a cluster")?;
-        install::packages()?;
-        build::kubernetes(&self.api_server, "kube-apiserver")?;
-        for node in &self.nodes {
-            build::kubernetes(&node.kubelet, "kubelet")?;
-        }
-        install::kubectl(Which::Current)?;
-        if let Some(pid) = maker(&self.name) {
-            bail!(
-                "process {pid} uses a cluster named {0}: wait for it, or end it and run \
-                 cargo xtask cluster down --name {0}",
-                self.name
-            );
-        }
-        down(&self.name)?;
-        let (slot, folder) = claim(&self.name)?;
-        let cluster = Cluster {
-            ledger: Ledger::of(&folder),
-            folder,
-            slot,
-            nodes: self.nodes.clone(),
-            keep: self.keep,
-        };
-        let text = format!("bringing up API server {}", self.api_server);
-        let authority = run::step(&text, || {
-            image::write(&cluster.folder.join("box.tar"))?;
-            cluster.start_control(&self.api_server, &self.feature_gates)
-        })?;
-        for node in &cluster.nodes {
-            let behind = if node.proxy.is_some() {
-                " behind streamproxy node"
-            } else {
-                ""
-            };
-            run::step(
-                &format!(
-                    "bringing up {}, kubelet {}{behind}",
-                    node.name, node.kubelet
-                ),
-                || {
-                    cluster.start_node(node, &authority)?;
-                    cluster.settle(node)
-                },
-            )?;
-        }
-        Ok(cluster)
-    }
+    plan: Builder,
+    authority: Authority,
+    front_proxy: Authority,
+    /// Their names; a gateway's place is its ports' number, so one that is started again keeps them.
+    gateways: Mutex<Vec<String>>,
 }
 
 impl Cluster {
     /// A cluster with this name; the API server's version is the current one.
     pub fn builder(name: &str) -> Builder {
-        Builder {
-            name: name.into(),
-            api_server: CURRENT.into(),
-            feature_gates: String::new(),
-            nodes: Vec::new(),
-            keep: false,
-        }
+        Builder::new(name)
     }
 
     /// kubectl 1.37 as the administrator.
@@ -168,6 +80,17 @@ impl Cluster {
         self.folder.join("kubeconfig")
     }
 
+    /// The authority that the cluster's certificates are signed by: `authority().client(…)` makes a
+    /// user, see [`Kubectl::with_certificate`].
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The authority whose client certificates the API server takes `X-Remote-User` from.
+    pub fn front_proxy_authority(&self) -> &Authority {
+        &self.front_proxy
+    }
+
     /// A file of the cluster's: `ca.crt`, `apiserver-kubelet.crt` …
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -175,7 +98,8 @@ impl Cluster {
 
     /// A node, by name.
     pub fn node(&self, name: &str) -> Result<&Node> {
-        self.nodes
+        self.plan
+            .nodes
             .iter()
             .find(|node| node.name == name)
             .with_context(|| format!("no node {name}"))
@@ -188,13 +112,7 @@ impl Cluster {
 
     /// The access log's lines of a node's stream proxy.
     pub fn access_log(&self, node: &str) -> Vec<serde_json::Value> {
-        let text = fs::read_to_string(self.log(&format!("{node}-proxy"))).unwrap_or_default();
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
-            .filter(|line: &serde_json::Value| line["target"] == "access")
-            .collect()
+        self.node_access_log(node).lines()
     }
 
     /// Waits until a node's access log has `count` ended sessions of a subresource, and tells them.
@@ -204,20 +122,11 @@ impl Cluster {
         subresource: &str,
         count: usize,
     ) -> Result<Vec<serde_json::Value>> {
-        let is = |line: &serde_json::Value, name: &str, value: &str| {
-            line.get(name).and_then(|own| own.as_str()) == Some(value)
-        };
-        wait::until(
-            "the access log has the session",
-            Duration::from_secs(10),
-            || {
-                let mut sessions = self.access_log(node);
-                sessions.retain(|line| {
-                    is(line, "message", "session") && is(line, "subresource", subresource)
-                });
-                Ok((sessions.len() >= count).then_some(sessions))
-            },
-        )
+        self.node_access_log(node).sessions(subresource, count)
+    }
+
+    pub(crate) fn node_access_log(&self, node: &str) -> AccessLog {
+        AccessLog::of(self.log(&format!("{node}-proxy")))
     }
 
     /// The API server's count of streaming requests by proxy type, over all subresources.
@@ -232,15 +141,31 @@ impl Cluster {
         Ok(counters.filter_map(count).sum())
     }
 
-    /// Kills the process that was last started under a name, as a crash would.
+    /// Kills the process that was last started under a name, as a crash would, and waits until it is
+    /// gone.
     pub fn kill_named(&self, name: &str) -> Result<()> {
-        let pid = fs::read_to_string(self.folder.join(format!("{name}.pid")))?;
-        run::output(&mut run::command("kill", ["-9", pid.trim()])).map(drop)
+        let pid = self.signal(name, "-KILL")?;
+        wait::until("the process is gone", Duration::from_secs(10), || {
+            Ok(started(pid).is_none().then_some(()))
+        })
+    }
+
+    /// Asks the process that was last started under a name to end, and waits for nothing. Its number.
+    pub fn terminate_named(&self, name: &str) -> Result<u32> {
+        self.signal(name, "-TERM")
+    }
+
+    fn signal(&self, name: &str, signal: &str) -> Result<u32> {
+        let pid = fs::read_to_string(self.folder.join(format!("{name}.pid")))
+            .with_context(|| format!("no process {name}"))?;
+        let pid = pid.trim();
+        run::output(&mut run::command("kill", [signal, pid]))?;
+        Ok(pid.parse()?)
     }
 
     /// Leaves it standing.
     pub fn keep(mut self) -> PathBuf {
-        self.keep = true;
+        self.plan.keep = true;
         let _ = fs::remove_file(self.folder.join("maker"));
         self.folder.clone()
     }
@@ -261,8 +186,16 @@ impl Cluster {
         format!("10.{}", 210 + self.slot)
     }
 
-    fn gateway(&self) -> String {
+    /// The host's address on the cluster's bridge: API servers and gateways are reached by it, from
+    /// the host, the nodes and the pods.
+    pub fn host_address(&self) -> String {
         format!("{}.0.1", self.prefix())
+    }
+
+    /// Where the `index`th process of a kind listens. Each kind has a hundred ports from `base` on:
+    /// ten numbers, and in each a port for every slot. e2e/README.md lists the kinds.
+    fn port(&self, base: u16, index: u8) -> u16 {
+        base + 10 * u16::from(index) + u16::from(self.slot)
     }
 
     fn bridge(&self) -> String {
@@ -304,7 +237,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.keep {
+        if self.plan.keep {
             return;
         }
         if std::thread::panicking() {
@@ -335,76 +268,4 @@ pub fn pod(name: &str, node: &str) -> String {
          imagePullPolicy: Never, command: [/bin/sleep, \"1000000\"]}}\n",
         image::NAME
     )
-}
-
-/// Where clusters are: `$STREAMWAY_STATE`, or `/var/tmp/streamway`.
-pub fn root() -> PathBuf {
-    let root = std::env::var_os("STREAMWAY_STATE").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| "/var/tmp/streamway".into());
-    std::path::absolute(&root).unwrap_or(root)
-}
-
-/// The clusters that stand, or that a crash left: name and folder.
-pub fn standing() -> Vec<(String, PathBuf)> {
-    let folders = fs::read_dir(root())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let mut found: Vec<_> = folders
-        .filter(|path| path.join("name").is_file())
-        .map(|path| {
-            (
-                fs::read_to_string(path.join("name")).unwrap_or_default(),
-                path,
-            )
-        })
-        .collect();
-    found.sort();
-    found
-}
-
-/// Takes down every cluster of this name.
-pub fn down(name: &str) -> Result<()> {
-    for (_, folder) in standing().into_iter().filter(|(own, _)| own == name) {
-        take_down(&folder)?;
-    }
-    Ok(())
-}
-
-/// Takes down the cluster in a folder, whoever made it; an error tells what could not be removed.
-pub fn take_down(folder: &Path) -> Result<()> {
-    Ledger::of(folder).unmake()
-}
-
-/// The process that a cluster of this name was made by and goes with, where it still runs.
-fn maker(name: &str) -> Option<u32> {
-    let named = standing().into_iter().filter(|(own, _)| own == name);
-    named.into_iter().find_map(|(_, folder)| {
-        let text = fs::read_to_string(folder.join("maker")).ok()?;
-        let (pid, since) = text.split_once(' ')?;
-        let pid = pid.parse().ok()?;
-        (started(pid)? == since).then_some(pid)
-    })
-}
-
-/// Takes the first free slot. Its folder is there at once with the cluster's name in it, so that it
-/// can be found again whenever its maker is killed.
-fn claim(name: &str) -> Result<(u8, PathBuf)> {
-    let root = root();
-    fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-    let new = tempfile::Builder::new().prefix(".new").tempdir_in(&root)?;
-    let own = std::process::id();
-    let since = started(own).unwrap_or_default();
-    fs::write(new.path().join("name"), name)?;
-    fs::write(new.path().join("maker"), format!("{own} {since}"))?;
-    for slot in 0..SLOTS {
-        let folder = root.join(slot.to_string());
-        match fs::rename(new.path(), &folder) {
-            Ok(()) => return Ok((slot, folder)),
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-            Err(error) => return Err(error).context(format!("creating {}", folder.display())),
-        }
-    }
-    bail!("{SLOTS} clusters stand already: cargo xtask cluster down --all")
 }

