@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use streamway_e2e::cluster::{self, Cluster, Proxy};
+use streamway_e2e::cluster::{self, Builder, Cluster, Proxy};
 use streamway_e2e::{CURRENT, OLD_KUBELET};
 
 use crate::binary;
@@ -23,14 +23,19 @@ folder of $STREAMWAY_STATE (/var/tmp/streamway): kubeconfig, logs, and a ledger 
 on the machine, so that `down` works for a cluster whose maker was killed. Up to eight stand side
 by side.
 
-Users of each: admin, and dev, reader, nobody, who may do nothing until you say so; by token
-(NAME-token) and as contexts of the kubeconfig.
+Users of each: admin, and dev, reader, nobody, who may do nothing until you say so, by token
+(NAME-token); cert-admin, and cert-dev of team-a and team-b, by client certificate. All are contexts
+of the kubeconfig.
 
   cargo xtask cluster up --node old=1.34.4,proxy --node new=1.36.3
   export KUBECONFIG=…                    as `up` prints it
   kubectl exec -it box-old -- sh         a pod of that name is on every node
   kubectl --context dev get pods
-  cargo xtask cluster down";
+  cargo xtask cluster down
+
+An old API server, whose clients reach it over WebSockets by the gateway:
+
+  cargo xtask cluster up --api-server 1.28.15 --node old=1.28.15 --gateway";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -52,6 +57,15 @@ enum Verb {
         /// Feature gates of the API server
         #[arg(long, value_name = "GATES", default_value = "")]
         feature_gates: String,
+        /// Run kube-controller-manager and kube-scheduler of the API server's version too
+        #[arg(long)]
+        controllers: bool,
+        /// Run a metrics server too, for kubectl top
+        #[arg(long)]
+        metrics_server: bool,
+        /// Start a stream proxy as gateway before the API server, with a kubeconfig of its own
+        #[arg(long)]
+        gateway: bool,
     },
     /// Take clusters down, also those whose maker crashed
     Down {
@@ -77,7 +91,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
             api_server,
             nodes,
             feature_gates,
-        } => up(&name, &api_server, &nodes, &feature_gates),
+            controllers,
+            metrics_server,
+            gateway,
+        } => {
+            let mut builder = Cluster::builder(&name)
+                .api_server(&api_server)
+                .feature_gates(&feature_gates)
+                .controllers(controllers)
+                .metrics_server(metrics_server);
+            for node in &nodes {
+                builder = with_node(builder, node)?;
+            }
+            up(&name, builder, gateway)
+        }
         Verb::Prepare => streamway_e2e::prepare(),
         Verb::Down { name, all } => down(&name, all),
         Verb::Status => {
@@ -113,35 +140,48 @@ fn down(name: &str, all: bool) -> Result<()> {
     bail!("{}", failed.join("; "))
 }
 
-fn up(name: &str, api_server: &str, nodes: &[String], feature_gates: &str) -> Result<()> {
-    let mut builder = Cluster::builder(name)
-        .api_server(api_server)
-        .feature_gates(feature_gates);
-    for node in nodes {
-        let (node, rest) = node
-            .split_once('=')
-            .with_context(|| format!("--node {node}: write it like node1={OLD_KUBELET},proxy"))?;
-        let (version, proxy) = match rest.split_once(',') {
-            None => (rest, None),
-            Some((version, "proxy")) => {
-                let program = binary::streamproxy(false)?;
-                (
-                    version,
-                    Some(Proxy {
-                        program,
-                        feature_gates: String::new(),
-                    }),
-                )
-            }
-            Some((_, other)) => bail!("--node {node}: {other:?} is not known, only `proxy` is"),
-        };
-        builder = builder.node(node, version, proxy);
-    }
+/// Adds the node of a `--node` to a cluster.
+fn with_node(builder: Builder, node: &str) -> Result<Builder> {
+    let (node, rest) = node
+        .split_once('=')
+        .with_context(|| format!("--node {node}: write it like node1={OLD_KUBELET},proxy"))?;
+    let (version, proxy) = match rest.split_once(',') {
+        None => (rest, None),
+        Some((version, "proxy")) => {
+            let program = binary::streamproxy(false)?;
+            let feature_gates = String::new();
+            (
+                version,
+                Some(Proxy {
+                    program,
+                    feature_gates,
+                }),
+            )
+        }
+        Some((_, other)) => bail!("--node {node}: {other:?} is not known, only `proxy` is"),
+    };
+    Ok(builder.node(node, version, proxy))
+}
+
+fn up(name: &str, builder: Builder, with_gateway: bool) -> Result<()> {
     let cluster = builder.up()?;
     let kubeconfig = cluster.kubeconfig();
+    let gateway = if with_gateway {
+        let program = binary::streamproxy(false)?;
+        Some(cluster.gateway("dev").program(program).up()?)
+    } else {
+        None
+    };
     let folder = cluster.keep();
     println!("\n{name} stands. Logs are in {}.\n", folder.display());
     println!("  export KUBECONFIG={}", kubeconfig.display());
+    if let Some(gateway) = gateway {
+        println!("  export KUBECONFIG={}", gateway.kubeconfig.display());
+        println!(
+            "                         through the gateway, {}",
+            gateway.url
+        );
+    }
     println!("  cargo xtask cluster down --name {name}");
     Ok(())
 }
