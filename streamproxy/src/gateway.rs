@@ -77,7 +77,15 @@ async fn serve(args: GatewayArgs) -> Result<(), ExitError> {
     let metrics = GatewayMetrics::register(&mut host.registry);
     let told = match &telling {
         Telling::FrontProxy(names) => Some(names.clone()),
-        _ => None,
+        Telling::Impersonation(_) => {
+            // Whom an API server lets impersonate is never in doubt.
+            servers
+                .all()
+                .iter()
+                .for_each(|server| server.set_believes(true));
+            None
+        }
+        Telling::Nobody => None,
     };
     Follower {
         servers: Arc::clone(&servers),

@@ -74,7 +74,9 @@ impl NoAnswer {
     /// The status for the client.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Unreachable(_) | Self::NotTrusted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // Not 503, which clients try again for long.
+            Self::NotTrusted => StatusCode::BAD_GATEWAY,
             Self::Lost(error) => error.status(),
         }
     }

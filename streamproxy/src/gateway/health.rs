@@ -51,7 +51,7 @@ pub(super) struct Follower {
     pub(super) metrics: GatewayMetrics,
     /// An API server is healthy.
     pub(super) reachable: Condition,
-    /// One that is healthy believes the gateway.
+    /// One has believed the gateway.
     pub(super) believed: Option<Condition>,
 }
 
@@ -65,6 +65,13 @@ struct Memory {
 
 impl Follower {
     pub(super) fn start(self) {
+        if let Some(condition) = &self.believed {
+            condition.unmet(
+                "no API server trusts --proxy-client-cert-file yet; is it signed by the API server's \
+                 --requestheader-client-ca-file, its name in --requestheader-allowed-names, and are the \
+                 --requestheader-* names the same?",
+            );
+        }
         let this = Arc::new(self);
         for number in 0..this.servers.all().len() {
             tokio::spawn(Arc::clone(&this).follow(number));
@@ -98,13 +105,17 @@ impl Follower {
         let url = server.url.as_str();
         let health = ready(server).await;
         let changed = server.set_healthy(health.is_ok());
-        if let Err(reason) = health {
+        if let Err(unready) = health {
+            let reason = unready.to_string();
             if changed || memory.complaint != reason {
                 tracing::warn!(apiserver = url, reason, "the API server is not ready");
             }
             memory.complaint = reason;
             memory.looked = None;
-            server.set_believes(self.told.is_none());
+            if self.told.is_some() && matches!(unready, Unready::Gone(_)) {
+                // Who comes back may be another process, with other flags.
+                server.set_believes(false);
+            }
         } else {
             let due = memory.looked.is_none_or(|then| then.elapsed() >= SELDOM);
             if changed || due {
@@ -162,24 +173,31 @@ impl Follower {
             self.reachable.unmet("no API server is ready");
         }
         if let Some(condition) = &self.believed {
+            // Once met it stays: a gateway that loses trust later still serves everybody else.
             if healthy.any(ApiServer::believes) {
                 condition.met();
-            } else {
-                condition.unmet(
-                    "no API server trusts --proxy-client-cert-file; is it signed by the API server's \
-                     --requestheader-client-ca-file, its name in --requestheader-allowed-names, and \
-                     are the --requestheader-* names the same?",
-                );
             }
         }
     }
 }
 
+/// Why an API server is not ready.
+#[derive(Debug, thiserror::Error)]
+enum Unready {
+    /// It says so; it may serve on while it ends.
+    #[error("/readyz answers {0}")]
+    Says(StatusCode),
+    /// It does not answer.
+    #[error("{0}")]
+    Gone(String),
+}
+
 /// Asks whether an API server is ready. One that does not tell strangers is.
-async fn ready(server: &ApiServer) -> Result<(), String> {
-    let (status, _) = ask(server, Shown::Nothing, get("/readyz")).await?;
+async fn ready(server: &ApiServer) -> Result<(), Unready> {
+    let asked = ask(server, Shown::Nothing, get("/readyz")).await;
+    let (status, _) = asked.map_err(Unready::Gone)?;
     if status.is_server_error() {
-        return Err(format!("/readyz answers {status}"));
+        return Err(Unready::Says(status));
     }
     Ok(())
 }
