@@ -8,6 +8,7 @@
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`access`] | the stream proxy's access log |
 //! | [`kubectl`] | runs kubectl and tells what it said |
+//! | [`backend`], [`httpclient`], [`issuer`] | both ends of what an API server passes through; an OIDC issuer |
 //! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
 //!
@@ -16,14 +17,17 @@
 #![allow(clippy::print_stdout, clippy::missing_errors_doc)]
 
 pub mod access;
+pub mod backend;
 pub mod build;
 pub mod cache;
 pub mod checks;
 pub mod cluster;
 pub mod fake_kubelet;
+pub mod httpclient;
 pub mod https;
 pub mod image;
 pub mod install;
+pub mod issuer;
 pub mod kubectl;
 pub mod oci;
 pub mod peer;
