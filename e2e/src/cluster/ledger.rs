@@ -153,8 +153,9 @@ pub(super) fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
-    // A zombie is no process any more.
-    if fields.next() == Some("Z") {
+    // A zombie is no process any more, but for threads that still hold its files and ports.
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    if fields.next() == Some("Z") && threads() <= 1 {
         return None;
     }
     fields.nth(18).map(str::to_owned)
