@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::oci::{Image, Layer};
+use crate::run::{self, command};
 
 /// The box's name.
 pub const NAME: &str = "docker.io/library/box:1";
@@ -64,7 +65,23 @@ pub fn write(path: &Path) -> Result<()> {
 pub fn streamproxy(name: &str, program: &[u8]) -> Result<Image> {
     let mut layer = Layer::default();
     layer.file("streamproxy", program, 0o755)?;
-    let config = json!({
+    Image::new(name, layer, &streamproxy_config())
+}
+
+/// The same of a binary that is not static, as cargo builds it for tests: with its libraries.
+pub fn streamproxy_with_libraries(name: &str, program: &Path) -> Result<Image> {
+    let mut layer = Layer::default();
+    layer.file("streamproxy", &read(program)?, 0o755)?;
+    let told = run::output(&mut command("ldd", [program.to_string_lossy().as_ref()]))?;
+    for library in told.split_whitespace().filter(|word| word.starts_with('/')) {
+        let path = library.trim_start_matches('/');
+        layer.file(path, &read(Path::new(library))?, 0o755)?;
+    }
+    Image::new(name, layer, &streamproxy_config())
+}
+
+fn streamproxy_config() -> Value {
+    json!({
         "Entrypoint": ["/streamproxy"],
         "User": "65532:65532",
         "Labels": {
@@ -72,8 +89,11 @@ pub fn streamproxy(name: &str, program: &[u8]) -> Result<Image> {
             "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.image.licenses": "Apache-2.0",
         },
-    });
-    Image::new(name, layer, &config)
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::cache;
 use crate::run::{self, command};
 
 /// A program that shows whether a package is there, and the package.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("etcd", "etcd-server"),
     ("containerd", "containerd"),
     ("runc", "runc"),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("conntrack", "conntrack"),
     ("busybox", "busybox-static"),
+    ("openssl", "openssl"),
 ];
 
 /// CNI's plugins have no program on the path.
