@@ -32,7 +32,7 @@ impl Cluster {
 
     /// Starts an API server that was killed as it was, and waits until it is ready.
     pub fn start_api_server_again(&self, index: u8) -> Result<()> {
-        self.start_api_server(index)
+        self.start_api_server(index, &[])
     }
 
     /// Kills an API server and starts it again.
@@ -44,8 +44,7 @@ impl Cluster {
     /// Kills an API server and starts it with more flags than it had.
     pub fn restart_api_server_with(&self, index: u8, flags: &[&str]) -> Result<()> {
         self.kill_api_server(index)?;
-        self.start(&process(index), self.api_server(index)?.args(flags))?;
-        self.api_server_ready(index)
+        self.start_api_server(index, flags)
     }
 
     pub(super) fn start_api_servers(&self) -> Result<()> {
@@ -64,7 +63,7 @@ impl Cluster {
         }
         // One after the other: the first writes what all begin with.
         for index in 0..self.plan.api_servers {
-            self.start_api_server(index)?;
+            self.start_api_server(index, &[])?;
         }
         let kubectl = self.kubectl()?;
         // Its own roles are there a moment after it is ready.
@@ -85,8 +84,9 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_api_server(&self, index: u8) -> Result<()> {
-        self.start(&process(index), &mut self.api_server(index)?)?;
+    fn start_api_server(&self, index: u8, more_flags: &[&str]) -> Result<()> {
+        let mut server = self.api_server(index)?;
+        self.start(&process(index), server.args(more_flags))?;
         self.api_server_ready(index)
     }
 
