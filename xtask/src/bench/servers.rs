@@ -1,4 +1,4 @@
-//! The servers that are measured, all on loopback, before one kubelet.
+//! The servers that are measured, all on loopback, before one kubelet or one API server.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -8,23 +8,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use streamway_e2e::pki::Authority;
+use streamway_e2e::pki::{Authority, Pair};
 use streamway_e2e::run::{self, command};
 use streamway_e2e::wait;
+
+use super::rows::{Before, Load};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
-    /// `streamproxy node`.
+    /// `streamproxy node` or `streamproxy gateway`.
     Ours,
     /// kube-apiserver's translator and tunnel.
     Translator,
-    /// haproxy in TCP mode with TLS on both sides: it relays SPDY and translates nothing.
+    /// haproxy with TLS on both sides: it relays SPDY and translates nothing. In TCP mode before a kubelet,
+    /// in HTTP mode before an API server.
     Haproxy,
 }
 
 impl Target {
-    pub(super) const ALL: [Self; 3] = [Self::Ours, Self::Translator, Self::Haproxy];
+    pub(super) fn all(before: Before) -> &'static [Self] {
+        match before {
+            Before::Kubelet => &[Self::Ours, Self::Translator, Self::Haproxy],
+            Before::ApiServer => &[Self::Ours, Self::Haproxy],
+        }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -35,14 +43,17 @@ impl Target {
     }
 }
 
-/// The kubelet, and how to start the others.
+/// The kubelet and the API server, and how to start the others.
 #[derive(Debug)]
 pub(super) struct Servers {
     ours: PathBuf,
     peer: PathBuf,
     folder: tempfile::TempDir,
     kubelet: String,
-    _kubelet: Running,
+    api_server: String,
+    /// What the API server shows, and the servers before it.
+    pair: Pair,
+    _running: [Running; 2],
 }
 
 /// A server that is killed when it is dropped.
@@ -59,106 +70,131 @@ impl Drop for Running {
 impl Servers {
     pub(super) fn start(ours: PathBuf, peer: PathBuf) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let kubelet = free_address()?;
-        let mut command = Command::new(&peer);
-        command.args(["kubelet", "--listen", &kubelet]);
-        let running = start(&command, &kubelet, &folder.path().join("kubelet.log"))?;
         let authority = Authority::new(folder.path(), "ca")?;
-        let pair =
-            authority.server("haproxy", &["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let pair = authority.server("server", &hosts)?;
         let pem = [fs::read(&pair.certificate)?, fs::read(&pair.key)?].concat();
         fs::write(folder.path().join("haproxy.pem"), pem)?;
+        let (kubelet, api_server) = (free_address()?, free_address()?);
+        let serve = |verb: &str, address: &str, more: &mut dyn FnMut(&mut Command)| {
+            let mut server = command(&peer, [verb, "--listen", address]);
+            more(&mut server);
+            start(&server, address, &folder.path().join(format!("{verb}.log")))
+        };
+        let running = [
+            serve("kubelet", &kubelet, &mut |_| ())?,
+            serve("apiserver", &api_server, &mut |server| {
+                server
+                    .args(["--kubelet", &format!("https://{kubelet}")])
+                    .arg("--tls-cert-file")
+                    .arg(&pair.certificate)
+                    .arg("--tls-private-key-file")
+                    .arg(&pair.key);
+            })?,
+        ];
         Ok(Self {
             ours,
             peer,
             folder,
             kubelet,
-            _kubelet: running,
+            api_server,
+            pair,
+            _running: running,
         })
     }
 
     /// Starts a target, warms it up, loads it, and tells what the load measured.
-    pub(super) fn load(
-        &self,
-        target: Target,
-        mode: &str,
-        mib: u32,
-        sessions: u32,
-        rounds: u32,
-    ) -> Result<Value> {
+    pub(super) fn load(&self, target: Target, load: &Load) -> Result<Value> {
         let address = free_address()?;
-        let server = self.command(target, &address)?;
+        let server = self.command(target, load.before, &address)?;
         let log = self.folder.path().join(format!("{}.log", target.name()));
         let running = start(&server, &address, &log)?;
-        let pid = running.0.id().to_string();
-        let url = format!("https://{address}");
-        let load = |mode: &str, mib: &str, sessions: &str, rounds: &str| {
-            let mut load = command(
-                &self.peer,
-                ["load", "-url", &url, "-pid", &pid, "-mode", mode],
-            );
-            load.args(["-mib", mib, "-sessions", sessions, "-rounds", rounds]);
-            if target == Target::Haproxy {
-                load.arg("-spdy");
+        let ask = |load: &Load| {
+            let mut peer = command(&self.peer, ["load", "-mode", load.mode]);
+            peer.args(["-url", &format!("https://{address}")])
+                .args(["-pid", &running.0.id().to_string()])
+                .args(["-mib", &load.mib.to_string()])
+                .args(["-sessions", &load.sessions.to_string()])
+                .args(["-rounds", &load.rounds.to_string()]);
+            if load.before == Before::ApiServer {
+                peer.args(["-api", "-direct", &format!("https://{}", self.api_server)]);
             }
-            run::output(&mut load)
+            if load.http2 {
+                peer.arg("-http2");
+            }
+            if target == Target::Haproxy {
+                peer.arg("-spdy");
+            }
+            run::output(&mut peer)
                 .with_context(|| format!("{}: {}", target.name(), run::tail_of(&log, 5)))
         };
-        load("rate", "0", "2", "16")?;
-        let text = load(
-            mode,
-            &mib.to_string(),
-            &sessions.to_string(),
-            &rounds.to_string(),
-        )?;
+        ask(&Load {
+            mode: "rate",
+            sessions: 2,
+            rounds: 16,
+            ..*load
+        })?;
+        let text = ask(load)?;
         serde_json::from_str(&text).with_context(|| format!("the load printed {text:?}"))
     }
 
-    fn command(&self, target: Target, address: &str) -> Result<Command> {
+    fn command(&self, target: Target, before: Before, address: &str) -> Result<Command> {
         let kubelet = format!("https://{}", self.kubelet);
-        let server = match target {
-            Target::Ours => {
-                let metrics = free_address()?;
-                let mut server = command(
-                    &self.ours,
-                    ["node", "--listen", address, "--kubelet", &kubelet],
-                );
-                server.args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"]);
-                server.args([
-                    "--authorization-mode",
-                    "AlwaysAllow",
-                    "--metrics-listen",
-                    &metrics,
-                ]);
+        let mut server = match (target, before) {
+            (Target::Ours, Before::Kubelet) => {
+                let mut server = command(&self.ours, ["node", "--kubelet", &kubelet]);
+                server
+                    .args(["--kubelet-insecure-skip-tls-verify", "--anonymous-auth"])
+                    .args(["--authorization-mode", "AlwaysAllow"]);
                 server
             }
-            Target::Translator => command(
-                &self.peer,
-                ["proxy", "--listen", address, "--upstream", &kubelet],
-            ),
-            Target::Haproxy => {
-                let config = self.haproxy_config(address)?;
-                let mut server = command("haproxy", ["-db", "-f"]);
-                server.arg(config);
+            (Target::Ours, Before::ApiServer) => {
+                let mut server = command(&self.ours, ["gateway", "--apiserver"]);
                 server
+                    .arg(format!("https://{}", self.api_server))
+                    .arg("--certificate-authority")
+                    .arg(self.folder.path().join("ca.crt"))
+                    .arg("--tls-cert-file")
+                    .arg(&self.pair.certificate)
+                    .arg("--tls-private-key-file")
+                    .arg(&self.pair.key);
+                server
+            }
+            (Target::Translator, _) => command(&self.peer, ["proxy", "--upstream", &kubelet]),
+            (Target::Haproxy, _) => {
+                let mut server = command("haproxy", ["-db", "-f"]);
+                server.arg(self.haproxy_config(before, address)?);
+                return Ok(server);
             }
         };
+        server.args(["--listen", address]);
+        if target == Target::Ours {
+            server.args(["--metrics-listen", &free_address()?]);
+        }
         Ok(server)
     }
 
     /// `prefer-client-ciphers`, because haproxy's own order begins with AES-256, and the load's, which the
     /// other targets follow, with AES-128.
-    fn haproxy_config(&self, address: &str) -> Result<PathBuf> {
+    fn haproxy_config(&self, before: Before, address: &str) -> Result<PathBuf> {
         let path = self.folder.path().join("haproxy.cfg");
         let pem = self.folder.path().join("haproxy.pem");
+        let (mode, alpn, server, more) = match before {
+            Before::Kubelet => ("tcp", "http/1.1", &self.kubelet, ""),
+            Before::ApiServer => (
+                "http",
+                "h2,http/1.1",
+                &self.api_server,
+                "  timeout tunnel 1h\n  http-reuse always\n",
+            ),
+        };
         let text = format!(
-            "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 10s\n  \
-             timeout client 1h\n  timeout server 1h\nfrontend front\n  \
-             bind {address} ssl crt {} alpn http/1.1 prefer-client-ciphers\n  \
+            "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode {mode}\n  timeout connect 10s\n  \
+             timeout client 1h\n  timeout server 1h\n{more}frontend front\n  \
+             bind {address} ssl crt {} alpn {alpn} prefer-client-ciphers\n  \
              default_backend back\nbackend back\n  \
-             server kubelet {} ssl verify none\n",
+             server upstream {server} ssl verify none\n",
             pem.display(),
-            self.kubelet
         );
         fs::write(&path, text)?;
         Ok(path)
