@@ -7,6 +7,7 @@ mod pool;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub(crate) struct Server {
     host: HeaderValue,
     dialer: Dialer,
     pool: Arc<Pool>,
+    /// Connections that were made for [`send`](Self::send).
+    dialed: Arc<AtomicUsize>,
 }
 
 /// How a server answered an upgrade.
@@ -140,6 +143,7 @@ impl Server {
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?,
             dialer,
             pool: Arc::new(Pool::default()),
+            dialed: Arc::default(),
         })
     }
 
@@ -156,6 +160,12 @@ impl Server {
     /// Closes pooled connections that the server closed, or that idled for long.
     pub(crate) fn reap(&self) {
         self.pool.reap();
+    }
+
+    /// How many connections were made for requests. Where one asks all the time and this grows, the
+    /// server closed one's connection: it may be another process by now.
+    pub(crate) fn dialed(&self) -> usize {
+        self.dialed.load(Ordering::Relaxed)
     }
 
     /// Sends a request whose hop-by-hop headers are gone and whose `Host` is set, over a pooled
@@ -179,6 +189,7 @@ impl Server {
                 },
             }
         }
+        self.dialed.fetch_add(1, Ordering::Relaxed);
         let dialed = match self.dialer.dial().await {
             Ok(stream) => Pooled::new(stream).await,
             Err(error) => {

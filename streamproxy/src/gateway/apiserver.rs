@@ -37,6 +37,8 @@ pub(super) struct ApiServer {
     pub(super) url: String,
     plain: Server,
     own: Option<Server>,
+    /// As [`Shown::Nothing`], with a connection that nobody else uses.
+    pub(super) health: Server,
     healthy: AtomicBool,
     /// It was seen to believe the gateway who a caller is.
     believes: AtomicBool,
@@ -89,6 +91,7 @@ impl ApiServer {
             url: url.to_owned(),
             plain: Server::new(KIND, url, plain)?,
             own: own.map(|tls| Server::new(KIND, url, tls)).transpose()?,
+            health: Server::new(KIND, url, plain)?,
             healthy: AtomicBool::new(false),
             believes: AtomicBool::new(false),
             speaks: Speaks::default(),

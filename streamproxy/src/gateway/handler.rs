@@ -192,7 +192,7 @@ impl Gateway {
         let translation = if gate.is_some_and(|gate| streams.gates.enabled(gate)) {
             match self.translation(&request, protocol, &mut session) {
                 Ok(translation) => Some(translation),
-                Err(response) => return response,
+                Err(response) => return *response,
             }
         } else {
             None
@@ -219,7 +219,7 @@ impl Gateway {
         request: &Request<Incoming>,
         protocol: Protocol,
         session: &mut Session,
-    ) -> Result<Translation, Response<Body>> {
+    ) -> Result<Translation, Box<Response<Body>>> {
         let (method, headers) = (request.method(), request.headers());
         let translation = if protocol == Protocol::Tunnel {
             Translation::tunnel(method, headers)
@@ -227,11 +227,11 @@ impl Gateway {
             let query = request.uri().query().unwrap_or_default();
             let options = StreamOptions::from_api_query(query).map_err(|error| {
                 let status = StatusCode::BAD_REQUEST;
-                self.streams.refused(session, status, error.to_string())
+                Box::new(self.streams.refused(session, status, error.to_string()))
             })?;
             Translation::remote_command(method, headers, options)
         };
-        translation.map_err(|error| self.streams.handshake_refused(session, error))
+        translation.map_err(|error| Box::new(self.streams.handshake_refused(session, error)))
     }
 
     /// v5 and tunnels: to an API server that takes them as they are, to others as SPDY. For SPDY's

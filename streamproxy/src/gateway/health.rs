@@ -16,7 +16,7 @@ use super::apiserver::{ApiServer, ApiServers, Shown};
 use super::identity::RequestHeaders;
 use super::metrics::{GatewayMetrics, Url};
 use crate::auth::UserInfo;
-use crate::upstream::Outgoing;
+use crate::upstream::{Outgoing, Server};
 
 /// How often each is asked whether it is ready.
 const EVERY: Duration = Duration::from_secs(2);
@@ -26,9 +26,6 @@ const LATE: Duration = Duration::from_secs(5);
 
 /// How often the version is asked for, and whether the gateway is believed.
 const SELDOM: Duration = Duration::from_secs(60);
-
-/// How long a refusal to speak WebSockets is believed.
-const DOUBT: Duration = Duration::from_secs(300);
 
 /// The largest answer that is read.
 const MOST: usize = 256 << 10;
@@ -59,7 +56,10 @@ pub(super) struct Follower {
 struct Memory {
     version: Option<String>,
     looked: Option<Instant>,
-    doubted: Instant,
+    /// Connections that its health was asked over. One more, and it may be another process, even if it
+    /// was never seen down; and every five minutes a connection is too old, so that what was learned
+    /// is learned anew.
+    dialed: usize,
     complaint: String,
 }
 
@@ -85,7 +85,7 @@ impl Follower {
         let mut memory = Memory {
             version: None,
             looked: None,
-            doubted: Instant::now(),
+            dialed: 0,
             complaint: String::new(),
         };
         loop {
@@ -104,10 +104,13 @@ impl Follower {
     async fn look(&self, server: &ApiServer, memory: &mut Memory) {
         let url = server.url.as_str();
         let health = ready(server).await;
-        let changed = server.set_healthy(health.is_ok());
+        let flipped = server.set_healthy(health.is_ok());
+        let dialed = server.health.dialed();
+        let changed = flipped || dialed != memory.dialed;
+        memory.dialed = dialed;
         if let Err(unready) = health {
             let reason = unready.to_string();
-            if changed || memory.complaint != reason {
+            if flipped || memory.complaint != reason {
                 tracing::warn!(apiserver = url, reason, "the API server is not ready");
             }
             memory.complaint = reason;
@@ -120,8 +123,10 @@ impl Follower {
             let due = memory.looked.is_none_or(|then| then.elapsed() >= SELDOM);
             if changed || due {
                 let version = version(server).await;
-                if changed || version != memory.version {
+                if flipped || version != memory.version {
                     tracing::info!(apiserver = url, version, "the API server is ready");
+                }
+                if changed || version != memory.version {
                     // Perhaps another process than before: what it could is forgotten.
                     server.speaks.reset(version.as_deref());
                 }
@@ -138,10 +143,6 @@ impl Follower {
                     tracing::warn!(apiserver = url, reason, "the gateway is not believed");
                 }
                 memory.complaint = reason;
-            }
-            if memory.doubted.elapsed() >= DOUBT {
-                memory.doubted = Instant::now();
-                server.speaks.doubt();
             }
         }
         let labels = || Url {
@@ -194,7 +195,7 @@ enum Unready {
 
 /// Asks whether an API server is ready. One that does not tell strangers is.
 async fn ready(server: &ApiServer) -> Result<(), Unready> {
-    let asked = ask(server, Shown::Nothing, get("/readyz")).await;
+    let asked = ask(&server.health, get("/readyz")).await;
     let (status, _) = asked.map_err(Unready::Gone)?;
     if status.is_server_error() {
         return Err(Unready::Says(status));
@@ -204,7 +205,7 @@ async fn ready(server: &ApiServer) -> Result<(), Unready> {
 
 /// Its version, `v1.28.15`, where it tells strangers.
 async fn version(server: &ApiServer) -> Option<String> {
-    let (_, body) = ask(server, Shown::Nothing, get("/version")).await.ok()?;
+    let (_, body) = ask(&server.health, get("/version")).await.ok()?;
     let version = serde_json::from_slice::<Value>(&body).ok()?;
     Some(version.get("gitVersion")?.as_str()?.to_owned())
 }
@@ -220,7 +221,7 @@ async fn believed(server: &ApiServer, names: &RequestHeaders) -> Result<(), Stri
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(header::CONTENT_TYPE, json);
     tell_probe(names, request.headers_mut())?;
-    let (status, body) = ask(server, Shown::Gateway, request).await?;
+    let (status, body) = ask(server.as_shown(Shown::Gateway), request).await?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = |path| {
         answer
@@ -248,7 +249,7 @@ async fn believed(server: &ApiServer, names: &RequestHeaders) -> Result<(), Stri
 async fn believed_before_1_28(server: &ApiServer, names: &RequestHeaders) -> Result<(), String> {
     let mut request = get(FORBIDDEN_THING);
     tell_probe(names, request.headers_mut())?;
-    let (status, body) = ask(server, Shown::Gateway, request).await?;
+    let (status, body) = ask(server.as_shown(Shown::Gateway), request).await?;
     let text = String::from_utf8_lossy(&body).into_owned();
     // In JSON, within a string.
     let named = format!("User \\\"{PROBE}\\\" cannot get");
@@ -279,11 +280,9 @@ fn get(path: &'static str) -> Request<Outgoing> {
 }
 
 async fn ask(
-    server: &ApiServer,
-    shown: Shown,
+    connections: &Server,
     mut request: Request<Outgoing>,
 ) -> Result<(StatusCode, Bytes), String> {
-    let connections = server.as_shown(shown);
     request
         .headers_mut()
         .insert(header::HOST, connections.host());

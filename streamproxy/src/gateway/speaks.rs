@@ -3,8 +3,8 @@
 //! No API tells: the gates are in metrics that need a credential. So a client's own request is passed
 //! on as it is where it may work. An API server that cannot take it passes it to the kubelet, which
 //! refuses it before anything has run, and the gateway translates it. What was learned is remembered
-//! until the API server restarts, or says another version; that it cannot, for some minutes only, since
-//! with gates off at the API server a kubelet of 1.36 still can, node by node.
+//! until the API server restarts or says another version, and for five minutes at most: with gates off at
+//! the API server a kubelet of 1.36 still can, node by node.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -50,14 +50,6 @@ impl Speaks {
         ] {
             let too_old = minor.is_some_and(|minor| minor < since);
             knowledge.store(if too_old { NEVER } else { UNKNOWN }, Ordering::Relaxed);
-        }
-    }
-
-    /// Its refusals are some minutes old.
-    pub(super) fn doubt(&self) {
-        for knowledge in [&self.remote_command, &self.port_forward] {
-            // Another value is newer knowledge, and stays.
-            let _ = knowledge.compare_exchange(NO, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -107,22 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_for_a_while() {
+    fn answers_teach() {
         let speaks = Speaks::default();
         assert!(speaks.learned(Attach, false));
         assert!(!speaks.learned(Exec, false), "no news");
         assert_eq!(worth(&speaks), (false, true));
-        speaks.doubt();
+        assert!(speaks.learned(PortForward, true));
+        assert_eq!(worth(&speaks), (false, true));
+        speaks.reset(Some("v1.36.3"));
         assert_eq!(worth(&speaks), (true, true));
-        speaks.learned(PortForward, true);
-        speaks.doubt();
-        assert_eq!(worth(&speaks), (true, true));
-        speaks.reset(Some("v1.28.0"));
-        speaks.doubt();
-        assert_eq!(
-            worth(&speaks),
-            (false, false),
-            "a version does not change by itself"
-        );
     }
 }
