@@ -115,7 +115,7 @@ fn refusals_are_the_api_servers(gateway: &Gateway) -> Result<()> {
         ),
         (
             &["exec", "box-node", "-c", "no", "--", "id"],
-            "container not found (\"no\")",
+            "container no is not valid",
         ),
         (
             &["exec", "box-node", "--", "no-such-command"],
