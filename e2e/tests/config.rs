@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use streamway_e2e::{CURRENT, OLD_API_SERVER};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::suite::Suite;
+use streamway_e2e::{CURRENT, OLD_API_SERVER};
 
 const OVERLAYS: [&str; 4] = [
     "gateway-cert-manager",
@@ -111,10 +111,12 @@ fn samples(kubectl: &Kubectl) -> Result<()> {
     }
     ensure!(taken == 5, "{taken} samples are objects");
 
-    let site = config("samples/site");
-    let text = kubectl.ok(&["kustomize", &site.to_string_lossy()])?;
-    ensure!(text.contains("registry.example.com/"), "{text}");
-    apply(kubectl, &text, &["--dry-run=server"])
+    for site in ["samples/site", "samples/site-impersonation"] {
+        let text = kubectl.ok(&["kustomize", &config(site).to_string_lossy()])?;
+        ensure!(text.contains("registry.example.com/"), "{text}");
+        apply(kubectl, &text, &["--dry-run=server"]).context(site)?;
+    }
+    Ok(())
 }
 
 /// The account may do what any account may, in the namespace and out of it.

@@ -2,22 +2,21 @@
 //! real pods before a 1.28 API server, a rollout under load, and its end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod installation;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use streamway_e2e::cluster::Cluster;
-use streamway_e2e::install::{self, Kubectl as Which};
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{OLD_API_SERVER, https, image, run, streamproxy, wait};
+use streamway_e2e::{OLD_API_SERVER, https, wait};
 
-const NAMESPACE: &str = "streamway-gateway";
-const DEPLOYMENT: &str = "deployment/streamway-gateway";
+use installation::{DEPLOYMENT, NAMESPACE, ready, replaced, through, write_site};
 
 #[test]
 fn the_gateway_is_installed_by_its_document() {
@@ -27,11 +26,11 @@ fn the_gateway_is_installed_by_its_document() {
         .node("one", OLD_API_SERVER, None)
         .up()
         .unwrap();
-    import_image(&cluster, "one").unwrap();
+    installation::import_image(&cluster, "one").unwrap();
     let kubectl = cluster.kubectl().unwrap();
     let mut suite = Suite::default();
     suite.check("docs/gateway.md: install", || {
-        install_by_document(&cluster)?;
+        installation::install(&cluster)?;
         // The autoscaler asks for the second.
         wait::until("two pods are ready", Duration::from_secs(90), || {
             Ok((ready(&kubectl)?.len() == 2).then_some(()))
@@ -58,118 +57,17 @@ fn the_gateway_is_installed_by_its_document() {
     suite.check("a rollout refuses no request and cuts no session", || {
         rollout(&kubectl)
     });
+    suite.check(
+        "the other mode: whom the role names is impersonated",
+        || impersonation(&cluster, &kubectl),
+    );
     suite.check("docs/gateway.md: uninstall", || {
-        as_documented(&cluster, "Uninstall")?;
+        installation::as_documented(&cluster, "Uninstall")?;
         let left = kubectl.ok(&["get", "namespace", NAMESPACE, "--ignore-not-found"])?;
         ensure!(left.is_empty(), "{left}");
         Ok(())
     });
     suite.verdict();
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Into a node's containerd: `$STREAMPROXY_IMAGE` as `cargo xtask image` writes it, or one with the
-/// binary that cargo built for tests.
-fn import_image(cluster: &Cluster, node: &str) -> Result<()> {
-    let archive = match std::env::var_os("STREAMPROXY_IMAGE") {
-        Some(path) => path.into(),
-        None => {
-            let name = format!("{}:{}", image::STREAMPROXY, env!("CARGO_PKG_VERSION"));
-            let archive = cluster.file("streamproxy.tar");
-            image::streamproxy_with_libraries(&name, &streamproxy()?)?.write_archive(&archive)?;
-            archive
-        }
-    };
-    let mut ctr = Command::new("ctr");
-    ctr.arg("-a").arg(cluster.file(node).join("c.sock"));
-    ctr.args(["-n", "k8s.io", "images", "import"]).arg(archive);
-    run::output(&mut ctr).map(drop)
-}
-
-/// Puts the sample and what it builds on into a folder, and does what the document says there.
-fn install_by_document(cluster: &Cluster) -> Result<()> {
-    let folder = cluster.file("install");
-    fs::create_dir_all(folder.join("site"))?;
-    std::os::unix::fs::symlink(repository().join("config"), folder.join("config"))?;
-    let sample = fs::read_to_string(repository().join("config/samples/site/kustomization.yaml"))?;
-    let overlay = repository()
-        .join("config/overlays/gateway")
-        .canonicalize()?;
-    // Kustomize takes no absolute path. There is nothing above the root, so this is one.
-    let overlay = format!("{}{}", "../".repeat(20), overlay.display());
-    let mut site = sample;
-    for (theirs, ours) in [
-        ("../../overlays/gateway", overlay.as_str()),
-        (
-            "registry.example.com/streamway/streamproxy",
-            image::STREAMPROXY,
-        ),
-        (
-            "https://192.0.2.11:6443,https://192.0.2.12:6443,https://192.0.2.13:6443",
-            &cluster.url(),
-        ),
-    ] {
-        ensure!(site.contains(theirs), "no {theirs} in the sample");
-        site = site.replace(theirs, ours);
-    }
-    fs::write(folder.join("site/kustomization.yaml"), site)?;
-
-    let kubectl = install::kubectl(Which::Current)?;
-    std::os::unix::fs::symlink(kubectl, folder.join("kubectl"))?;
-    as_documented(cluster, "Install")
-}
-
-/// Runs the shell of a chapter of the document.
-fn as_documented(cluster: &Cluster, chapter: &str) -> Result<()> {
-    let document = fs::read_to_string(repository().join("docs/gateway.md"))?;
-    let text = document
-        .split("\n## ")
-        .find(|text| text.starts_with(chapter))
-        .with_context(|| format!("docs/gateway.md has no chapter {chapter}"))?;
-    let blocks = text.split("```sh\n").skip(1);
-    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
-    ensure!(!blocks.is_empty(), "{chapter} has no shell");
-    let script = blocks
-        .join("\n")
-        .replace("/etc/kubernetes/pki", &cluster.file("").to_string_lossy());
-    let folder = cluster.file("install");
-    let mut shell = Command::new("timeout");
-    shell.args(["120", "bash", "-euc", &script]);
-    shell.current_dir(&folder);
-    shell.env("KUBECONFIG", cluster.kubeconfig());
-    let path = std::env::var("PATH")?;
-    shell.env("PATH", format!("{}:{path}", folder.display()));
-    run::output(&mut shell).map(drop)
-}
-
-/// Addresses of the pods that the Service sends clients to.
-fn ready(kubectl: &Kubectl) -> Result<Vec<String>> {
-    let label = "kubernetes.io/service-name=streamway-gateway";
-    let path =
-        "jsonpath={range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]} {end}";
-    let args = [
-        "get",
-        "endpointslices",
-        "-n",
-        NAMESPACE,
-        "-l",
-        label,
-        "-o",
-        path,
-    ];
-    let told = kubectl.ok(&args)?;
-    Ok(told.split_whitespace().map(str::to_owned).collect())
-}
-
-/// kubectl's flags to go through a pod, by the name that its certificate holds.
-fn through(pod: &str) -> [String; 2] {
-    [
-        format!("--server=https://{pod}:6443"),
-        "--tls-server-name=gateway.example.com".to_owned(),
-    ]
 }
 
 /// What the kernel says of the gateways' processes.
@@ -251,7 +149,10 @@ fn rollout(kubectl: &Kubectl) -> Result<()> {
     let over = AtomicBool::new(false);
     let (served, rolled) = std::thread::scope(|scope| {
         let client = scope.spawn(|| requests(kubectl, &over));
-        let rolled = roll(kubectl, &before);
+        let restart = ["rollout", "restart", "-n", NAMESPACE, DEPLOYMENT];
+        let rolled = kubectl
+            .ok(&restart)
+            .and_then(|_| replaced(kubectl, &before));
         over.store(true, Ordering::Relaxed);
         (client.join().expect("no panic"), rolled)
     });
@@ -268,22 +169,36 @@ fn rollout(kubectl: &Kubectl) -> Result<()> {
     Ok(())
 }
 
-/// Restarts the Deployment, until none of the pods before is sent clients any more.
-fn roll(kubectl: &Kubectl, before: &[String]) -> Result<()> {
-    kubectl.ok(&["rollout", "restart", "-n", NAMESPACE, DEPLOYMENT])?;
-    kubectl.ok(&[
-        "rollout",
-        "status",
-        "-n",
-        NAMESPACE,
-        DEPLOYMENT,
-        "--timeout=55s",
-    ])?;
-    wait::until("all pods are new", Duration::from_secs(30), || {
-        let now = ready(kubectl)?;
-        let new = now.len() == 2 && !now.iter().any(|pod| before.contains(pod));
-        Ok(new.then_some(()))
-    })
+/// Changes the installation to impersonation, where pods use their service account.
+fn impersonation(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let before = ready(kubectl)?;
+    let names = [
+        ("jane, joe", "cert-dev"),
+        ("developers, operators", "team-a, team-b"),
+    ];
+    write_site(
+        cluster,
+        "site-impersonation",
+        "gateway-impersonation",
+        &names,
+    )?;
+    let site = cluster.file("install/site");
+    kubectl.ok(&["apply", "--server-side", "-k", &site.to_string_lossy()])?;
+    replaced(kubectl, &before)?;
+    for pod in ready(kubectl)? {
+        let [server, name] = through(&pod);
+        let whoami = ["auth", "whoami", server.as_str(), name.as_str()];
+        let told = cluster.kubectl_as("cert-dev")?.ok(&whoami)?;
+        ensure!(
+            told.contains("[team-a team-b system:authenticated]"),
+            "{told}"
+        );
+        let raw = ["get", "--raw", "/version", server.as_str(), name.as_str()];
+        let refused = cluster.kubectl_as("cert-admin")?.run(&raw, b"")?;
+        let says = refused.stderr.contains("--proxy-client-cert-file");
+        ensure!(refused.code != 0 && says, "{refused:?}");
+    }
+    Ok(())
 }
 
 /// One connection and request after another, to the addresses that the Service had a while ago: some
