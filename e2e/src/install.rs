@@ -21,8 +21,8 @@ const PACKAGES: [(&str, &str); 8] = [
     ("openssl", "openssl"),
 ];
 
-/// CNI's plugins have no program on the path.
-const CNI: (&str, &str) = ("/usr/lib/cni/bridge", "containernetworking-plugins");
+/// What is no program on the path: a file, and its package.
+const FILES: [(&str, &str); 1] = [("/usr/lib/cni/bridge", "containernetworking-plugins")];
 
 /// Where kubectl comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +35,27 @@ pub enum Kubectl {
 
 /// Installs the Debian packages that clusters need and that are missing.
 pub fn packages() -> Result<()> {
-    let mut missing: Vec<&str> = PACKAGES
+    debian(&PACKAGES, &FILES)
+}
+
+/// Installs haproxy and nginx, where they are missing.
+pub fn proxies() -> Result<()> {
+    debian(
+        &[("haproxy", "haproxy"), ("nginx", "nginx-light")],
+        &[(NGINX_STREAM, "libnginx-mod-stream")],
+    )
+}
+
+/// nginx's module for TCP.
+pub const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// Installs packages whose program or file is missing.
+fn debian(programs: &[(&str, &str)], files: &[(&str, &str)]) -> Result<()> {
+    let programs = programs
         .iter()
-        .filter(|(program, _)| !run::installed(program))
-        .map(|(_, package)| *package)
-        .collect();
-    if !Path::new(CNI.0).exists() {
-        missing.push(CNI.1);
-    }
+        .filter(|(program, _)| !run::installed(program));
+    let files = files.iter().filter(|(path, _)| !Path::new(path).exists());
+    let missing: Vec<&str> = programs.chain(files).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
