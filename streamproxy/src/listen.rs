@@ -90,7 +90,7 @@ pub(crate) fn keep_alive(tcp: &TcpStream) {
 }
 
 /// Accepts until [`Phase::Closing`]; then connections take no further request, and what runs on them
-/// runs on.
+/// runs on: shutdown waits until it is answered, to the last byte.
 pub(crate) async fn serve<H: Handler>(
     listener: TcpListener,
     tls: TlsAcceptor,
@@ -116,7 +116,8 @@ pub(crate) async fn serve<H: Handler>(
             return;
         };
         let (tls, handler, shutdown) = (tls.clone(), Arc::clone(&handler), shutdown.clone());
-        tokio::spawn(async move {
+        let waited_for = shutdown.tracker().clone();
+        waited_for.spawn(async move {
             keep_alive(&tcp);
             let shaken = timeout(HANDSHAKE, tls.accept(Conn::new(tcp))).await;
             drop(permit);
