@@ -1,4 +1,4 @@
-//! The body of a plain answer on its way to the client.
+//! The events of a watch on their way to the client.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,37 +6,31 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::upstream::Leased;
 
-/// An answer's body that shutdown waits for. A watch never ends by itself: at the end of the grace
-/// period it is ended as an API server ends one, between two events, and its client watches on
-/// elsewhere.
+/// A watch. Whatever ends it, its client is told an end, as by an API server whose time for it is over,
+/// and watches on from the last event that it got: client-go takes a connection that breaks for such an
+/// end, but HTTP/2's reset of one stream, which a broken connection of the gateway's would become, for
+/// an error of the API server's, and lists everything again. An event that was cut is no event to it.
 #[derive(Debug)]
-pub(super) struct Passing {
+pub(super) struct Watched {
     body: Leased,
-    _waited_for: TaskTrackerToken,
-    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Passing {
-    pub(super) fn new(body: Leased, waited_for: TaskTrackerToken) -> Self {
+impl Watched {
+    /// Ends with the API server's answer, with its connection, and with `cut`: the end of the grace
+    /// period, since a watch need not end by itself.
+    pub(super) fn new(body: Leased, cut: &CancellationToken) -> Self {
         Self {
             body,
-            _waited_for: waited_for,
-            cut: None,
+            cut: Box::pin(cut.clone().cancelled_owned()),
         }
-    }
-
-    /// Ends with `cut`.
-    pub(super) fn ending_with(mut self, cut: &CancellationToken) -> Self {
-        self.cut = Some(Box::pin(cut.clone().cancelled_owned()));
-        self
     }
 }
 
-impl Body for Passing {
+impl Body for Watched {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -46,12 +40,12 @@ impl Body for Passing {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Pending => {}
-            ready => return ready,
-        }
-        match &mut this.cut {
-            Some(cut) => cut.as_mut().poll(cx).map(|()| None),
-            None => Poll::Pending,
+            Poll::Pending => this.cut.as_mut().poll(cx).map(|()| None),
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "a watch was cut");
+                Poll::Ready(None)
+            }
+            ready => ready,
         }
     }
 

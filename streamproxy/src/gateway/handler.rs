@@ -11,7 +11,7 @@ use streamway_daemon::gates::FeatureGate;
 use streamway_kstream::channel::StreamOptions;
 
 use super::apiserver::{ApiServer, ApiServers, NOUN, NoAnswer, Shown};
-use super::body::Passing;
+use super::body::Watched;
 use super::credential::impersonate;
 use super::identity::{Caller, Identities, Target, Telling, questions, strip_credentials};
 use super::metrics::{Checked, GatewayMetrics};
@@ -119,23 +119,15 @@ impl Gateway {
         ready: Ready,
         peer: &Peer,
     ) -> Response<Body> {
-        let watches = ready
-            .target
-            .as_ref()
-            .and_then(PathAndQuery::query)
-            .is_some_and(is_watch);
+        let watches = ready.target.as_ref().is_some_and(is_watch);
         let mut request = request.map(Outgoing::Incoming);
         *request.headers_mut() = ready.headers;
         headers::origin_form(request.uri_mut());
         match self.servers.send(&peer.lane, ready.shown, request).await {
-            Ok(response) => reply::servers(response.map(|body| {
-                let body = Passing::new(body, self.streams.sessions.token());
-                if watches {
-                    body.ending_with(&self.streams.cut)
-                } else {
-                    body
-                }
-            })),
+            Ok(response) if watches => {
+                reply::servers(response.map(|body| Watched::new(body, &self.streams.cut)))
+            }
+            Ok(response) => reply::servers(response),
             Err(error) => no_answer(&error),
         }
     }
@@ -525,9 +517,12 @@ fn no_answer(error: &NoAnswer) -> Response<Body> {
     reply::status(error.status(), error.to_string())
 }
 
-/// `watch=true`, as an API server reads it: any value but `0` and `false`.
-fn is_watch(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "watch")
-        .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+/// `watch=true`, as an API server reads it: any value but `0` and `false`. What stands behind `proxy` is
+/// no API server's to read.
+fn is_watch(target: &PathAndQuery) -> bool {
+    let query = target.query().unwrap_or_default();
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    let watch = parameters.find(|(name, _)| name == "watch");
+    watch.is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+        && target.path().split('/').all(|segment| segment != "proxy")
 }
