@@ -110,7 +110,7 @@ impl Review {
                 return Verdict::Unknown(reply::status(error.status(), error.to_string()));
             }
         };
-        if response.status() != StatusCode::CREATED {
+        if !response.status().is_success() {
             // 401, 403, 429 …: as true of the request itself.
             return Verdict::Unknown(reply::servers(response));
         }
