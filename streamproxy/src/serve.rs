@@ -12,6 +12,7 @@ use streamway_daemon::gates::FeatureGates;
 use streamway_daemon::metrics::CertificateExpiry;
 use streamway_daemon::shutdown::{Phase, Shutdown};
 use streamway_daemon::tls::OwnCert;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,8 @@ pub(crate) fn run(
 ) -> Result<(), ExitError> {
     streamway_daemon::install_crypto_provider();
     args.logs.init()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // Requests have threads of their own: this one has what watches and waits.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| {
@@ -145,8 +147,12 @@ impl Host {
         handler: H,
     ) -> Result<(), ExitError> {
         let admin = Admin::bind(metrics_listen)?;
-        let listener =
-            listen::bind(listen).map_err(|error| ExitError::bind("--listen", listen, &error))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // Each thread has a socket of its own on the address, and the kernel spreads connections.
+        let listeners = (0..threads)
+            .map(|_| listen::bind(listen))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ExitError::bind("--listen", listen, &error))?;
         let shutdown = self.shutdown;
         let running = self.readiness.condition("running");
         running.met();
@@ -154,13 +160,16 @@ impl Host {
         let admin = tokio::spawn(admin.serve(self.registry, self.readiness, async move {
             ended.reached(Phase::Ended).await;
         }));
-        tracing::info!(%listen, "serving");
-        let serving = tokio::spawn(listen::serve(
-            listener,
-            TlsAcceptor::from(tls),
-            Arc::new(handler),
-            shutdown.clone(),
-        ));
+        let (tls, handler) = (TlsAcceptor::from(tls), Arc::new(handler));
+        for listener in listeners {
+            worker(
+                listener,
+                tls.clone(),
+                Arc::clone(&handler),
+                shutdown.clone(),
+            )?;
+        }
+        tracing::info!(%listen, threads, "serving");
         let draining = shutdown.clone();
         tokio::spawn(async move {
             draining.reached(Phase::Draining).await;
@@ -174,8 +183,39 @@ impl Host {
                 "sessions left without a farewell"
             );
         }
-        serving.abort();
         admin.abort();
         Ok(())
     }
+}
+
+/// Starts a thread that serves a listener's connections, from their first byte to their last: what a
+/// connection's bytes wake is on the thread that read them. It ends with the process.
+fn worker<H: Handler>(
+    listener: std::net::TcpListener,
+    tls: TlsAcceptor,
+    handler: Arc<H>,
+    shutdown: Shutdown,
+) -> Result<(), ExitError> {
+    let failed = |error: std::io::Error| {
+        ExitError::failure(format_args!(
+            "a thread cannot start: {error}; check the limits on threads"
+        ))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let serve = async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => listen::serve(listener, tls, handler, shutdown.clone()).await,
+            Err(error) => tracing::error!(%error, "a listener cannot be used"),
+        }
+        // Its connections and sessions run on.
+        std::future::pending::<()>().await;
+    };
+    let thread = std::thread::Builder::new().name("serve".to_owned());
+    thread
+        .spawn(move || runtime.block_on(serve))
+        .map(drop)
+        .map_err(failed)
 }

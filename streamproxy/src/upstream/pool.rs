@@ -4,10 +4,12 @@
 //! answer's head is there, then the answer's body ([`Leased`]) whenever it is asked for bytes. So a
 //! byte wakes one task on its way through, and an idle watch costs no second one.
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,9 +31,10 @@ const AGE: Duration = Duration::from_secs(300);
 /// Idle connections that are kept.
 const KEPT: usize = 128;
 
-/// Idle connections to one server, the last used first.
+/// Idle connections to one server, the last used first; of each thread its own, since a connection wakes
+/// the thread that made it.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Pooled>>);
+pub(super) struct Pool(Mutex<HashMap<ThreadId, Vec<Pooled>>>);
 
 /// A connection.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Pool {
     /// A connection that is open as far as one can know.
     pub(super) fn take(&self) -> Option<Pooled> {
         loop {
-            let mut pooled = self.idle().pop()?;
+            let mut pooled = self.idle().get_mut(&current().id())?.pop()?;
             if pooled.is_usable() {
                 return Some(pooled);
             }
@@ -62,17 +65,20 @@ impl Pool {
 
     fn give(&self, mut pooled: Pooled) {
         pooled.idle_since = Instant::now();
-        let mut idle = self.idle();
+        let mut all = self.idle();
+        let idle = all.entry(current().id()).or_default();
         if idle.len() < KEPT {
             idle.push(pooled);
         }
     }
 
     pub(super) fn reap(&self) {
-        self.idle().retain_mut(Pooled::is_usable);
+        for idle in self.idle().values_mut() {
+            idle.retain_mut(Pooled::is_usable);
+        }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Pooled>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Vec<Pooled>>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
