@@ -130,6 +130,10 @@ fn hear_upstream<U: Stream, T: Translate>(
             machine.handle_upstream(input, from, now, out);
         }
         Ok(_) => machine.handle_upstream_gone("it closed the connection", out),
+        // Without TLS's goodbye, as processes that are killed do.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            machine.handle_upstream_gone("it closed the connection", out);
+        }
         Err(error) => machine.handle_upstream_gone(&error.to_string(), out),
     }
 }
