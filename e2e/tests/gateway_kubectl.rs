@@ -1,7 +1,7 @@
 //! Real kubectl through the gateway: before an API server that is too old for WebSockets, and before a
 //! new one with its gates off, where it falls back to SPDY without the gateway. Where the API server
 //! takes WebSockets itself, the gateway finds out, also when that changes.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::io::BufRead;
 use std::process::Stdio;
