@@ -1,6 +1,11 @@
 //! Each credential arrives at the API server as the same user with the gateway as without it, and what
 //! is forged or smuggled gains nothing: a table of attacks, with what each got.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,7 +1,12 @@
 //! The whole API passes through the gateway: each request is asked of the API server with and without
 //! it, over HTTP/1.1 and HTTP/2, and the answers are compared. Behind a Service stands a server that
 //! does what API servers pass on and never do themselves.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use std::io::{Read, Write};
 
