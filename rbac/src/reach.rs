@@ -120,3 +120,90 @@ impl fmt::Display for Reach<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Objects in namespaces of which the sets below know one, with names of which they know two.
+    const OBJECTS: [(&str, &str); 6] = [
+        ("n", "a"),
+        ("n", "b"),
+        ("n", "c"),
+        ("m", "a"),
+        ("m", "b"),
+        ("m", "c"),
+    ];
+
+    fn all_names() -> Vec<Names<'static>> {
+        let some = [&[][..], &["a"], &["b"], &["a", "b"]];
+        let some = some.map(|names| names.iter().copied().collect::<BTreeSet<_>>());
+        let only = some.iter().cloned().map(Names::Only);
+        only.chain(some.iter().cloned().map(Names::AllBut))
+            .collect()
+    }
+
+    fn all_reaches() -> Vec<Reach<'static>> {
+        let mut reaches = Vec::new();
+        for everywhere in all_names() {
+            for names in all_names() {
+                let mut reach = Reach {
+                    everywhere: everywhere.clone(),
+                    namespaces: BTreeMap::new(),
+                };
+                reach.set("n", names);
+                reaches.push(reach);
+            }
+        }
+        reaches
+    }
+
+    fn check(reach: &Reach<'_>, expected: impl Fn(&str, &str) -> bool, of: &dyn fmt::Debug) {
+        for (namespace, name) in OBJECTS {
+            let told = reach.contains(namespace, name);
+            assert_eq!(
+                told,
+                expected(namespace, name),
+                "{namespace}/{name}: {of:?}"
+            );
+        }
+        let mut own = reach.namespaces.values();
+        assert!(own.all(|names| *names != reach.everywhere), "{of:?}");
+    }
+
+    #[test]
+    fn sets() {
+        for a in all_reaches() {
+            for b in all_reaches() {
+                let of = (&a, &b);
+                let (in_a, in_b) = (
+                    |n: &str, name: &str| a.contains(n, name),
+                    |n: &str, name: &str| b.contains(n, name),
+                );
+                check(&a.or(&b), |n, name| in_a(n, name) || in_b(n, name), &of);
+                check(&a.minus(&b), |n, name| in_a(n, name) && !in_b(n, name), &of);
+                let any = |n: &str| !b.names(n).is_none();
+                check(&a.where_any(&b), |n, name| in_a(n, name) && any(n), &of);
+            }
+        }
+    }
+
+    #[test]
+    fn adding() {
+        for before in all_reaches() {
+            for names in all_names() {
+                for namespace in ["", "n", "m"] {
+                    let mut reach = before.clone();
+                    reach.add(namespace, &names);
+                    let expected = |n: &str, name: &str| {
+                        let there = namespace.is_empty() || namespace == n;
+                        before.contains(n, name) || (there && names.contains(name))
+                    };
+                    check(&reach, expected, &(&before, &names, namespace));
+                }
+            }
+        }
+    }
+}

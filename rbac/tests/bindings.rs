@@ -137,7 +137,7 @@ fn subjects() {
 
 #[test]
 fn an_object_without_a_namespace_is_in_default() {
-    let mut objects = Objects::default();
+    let mut objects = reader();
     objects.roles = vec![role("", "reader", &[rule("get", "-", "pods")])];
     objects.bindings = vec![binding("", "b", "user:u,account:/x", "Role/reader")];
     let index = index(&objects);
@@ -193,4 +193,62 @@ fn the_way_is_told() {
     assert_eq!(path.subject, Subject::Group("g".into()));
     assert_eq!((path.binding.namespace, path.binding.name), ("", "wide"));
     assert_eq!((path.written_in, path.rule), (path.role, 1));
+}
+
+#[test]
+fn groups_that_kubernetes_adds() {
+    let authenticated = "system:authenticated";
+    let cases = [
+        (Subject::of_user("u"), "u", vec![authenticated]),
+        (
+            Subject::of_user("system:anonymous"),
+            "system:anonymous",
+            vec!["system:unauthenticated"],
+        ),
+        (
+            Subject::of_user("system:serviceaccount:a:x"),
+            "system:serviceaccount:a:x",
+            vec![
+                "system:serviceaccounts",
+                "system:serviceaccounts:a",
+                authenticated,
+            ],
+        ),
+        // No service account's name.
+        (
+            Subject::of_user("system:serviceaccount:a"),
+            "system:serviceaccount:a",
+            vec![authenticated],
+        ),
+        (Subject::Group("g".into()), "", vec!["g", authenticated]),
+        (
+            Subject::Group(authenticated.into()),
+            "",
+            vec![authenticated],
+        ),
+        (
+            Subject::Group("system:unauthenticated".into()),
+            "",
+            vec!["system:unauthenticated"],
+        ),
+        (
+            Subject::Group("system:serviceaccounts".into()),
+            "",
+            vec!["system:serviceaccounts", authenticated],
+        ),
+        (
+            Subject::Group("system:serviceaccounts:a".into()),
+            "",
+            vec![
+                "system:serviceaccounts:a",
+                "system:serviceaccounts",
+                authenticated,
+            ],
+        ),
+    ];
+    for (subject, name, groups) in cases {
+        assert_eq!(subject.who(), Who::exactly(name, &groups), "{subject}");
+    }
+    let stranger = Who::user("u", &["system:unauthenticated"]);
+    assert_eq!(stranger.groups, ["system:unauthenticated"]);
 }

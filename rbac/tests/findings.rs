@@ -43,6 +43,7 @@ fn roles() -> Objects {
             cluster_role("reader", &[rule("get,list,watch", "*", "*")]),
             cluster_role("admin", &[rule("*", "*", "*")]),
             cluster_role("get-a", &[named("a", exec("get"))]),
+            cluster_role("get-nothing", &[named("-", exec("get"))]),
             cluster_role("create-a", &[named("a", exec("create"))]),
         ],
         ..Objects::default()
@@ -58,17 +59,14 @@ fn index_with(bindings: &[&str], known: &[(&str, &str)]) -> Index {
     let mut objects = roles();
     for (place, text) in bindings.iter().enumerate() {
         let words: Vec<&str> = text.split(' ').collect();
-        let name = format!("b{place}");
-        let role = format!("ClusterRole/{}", words[1]);
-        match words[0] {
-            "-" => {
-                let binding = cluster_binding(&name, words[2], &role);
-                objects.cluster_bindings.push(binding);
-            }
-            namespace => {
-                let binding = binding(namespace, &name, words[2], &role);
-                objects.bindings.push(binding);
-            }
+        let [namespace, role, to]: [&str; 3] = words.try_into().expect("three words");
+        let (name, role) = (format!("b{place}"), format!("ClusterRole/{role}"));
+        if namespace == "-" {
+            let binding = cluster_binding(&name, to, &role);
+            objects.cluster_bindings.push(binding);
+        } else {
+            let binding = binding(namespace, &name, to, &role);
+            objects.bindings.push(binding);
         }
     }
     let mut policy = objects.add_to(Policy::of_cluster());
@@ -116,6 +114,10 @@ fn names() {
 
     let one = index(&["n1 get-a user:u", "- get-a user:v", "- create-a user:v"]);
     assert_eq!(found(&one, GET_EXEC), ["User u | in n1: a | b0 1"]);
+
+    // No pod is without a name.
+    let nobody = index(&["- get-nothing user:u"]);
+    assert_eq!(nobody.findings(), []);
 }
 
 #[test]
@@ -150,6 +152,13 @@ fn what_a_group_gives_is_found_with_the_group() {
         found(&stranger, GET_EXEC),
         ["User system:anonymous | everywhere: all | b0 1"]
     );
+
+    // Members of the one group are members of the other.
+    let both = index(&[
+        "n1 get group:system:serviceaccounts:n1",
+        "n1 create group:system:serviceaccounts",
+    ]);
+    assert!(found(&both, GET_EXEC).is_empty());
 
     for group in [
         "system:serviceaccounts",
@@ -231,7 +240,7 @@ fn who_may_do_everything_is_found_for_nodes_only() {
 
 #[test]
 fn detours() {
-    let mut objects = Objects::default();
+    let mut objects = roles();
     objects.cluster_roles = vec![
         cluster_role("users", &[named("jane", rule("impersonate", "-", "users"))]),
         cluster_role("accounts", &[rule("impersonate", "-", "serviceaccounts")]),
