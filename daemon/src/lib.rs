@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`exit`] | how a process ends: exit code and one line on stderr |
+//! | [`flags`] | values of flags |
 //! | [`gates`] | feature gates in Kubernetes' syntax |
 //! | [`logs`] | `--logging-format`, `-v` |
 //! | [`metrics`], [`admin`] | `/metrics`, `/livez`, `/readyz` over plain HTTP |
@@ -30,6 +31,7 @@
 
 pub mod admin;
 pub mod exit;
+pub mod flags;
 pub mod gates;
 pub mod logs;
 pub mod metrics;
