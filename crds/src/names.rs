@@ -12,7 +12,7 @@ pub const FEATURE: &str = "ExtendWebSocketsToKubelet";
 pub const CONTROLLER_MANAGER: &str = "streamway-controller";
 /// Server-side apply's field manager of `NodeStreaming.status.agent`.
 pub const AGENT_MANAGER: &str = "streamway-agent";
-/// Field manager of what the webhook writes: its Secrets and its `caBundle`.
+/// Field manager of what the webhook writes: its Secret and its `caBundle`.
 pub const WEBHOOK_MANAGER: &str = "streamway-webhook";
 
 /// Namespace of the controller and the webhook; Pod Security `restricted`.
@@ -35,10 +35,8 @@ pub const WEBHOOK_CONFIGURATION: &str = WEBHOOK;
 pub const NODE_STATUS_WEBHOOK: &str = "node-status.streamway.dev";
 /// Where that webhook is served.
 pub const NODE_STATUS_PATH: &str = "/mutate/node-status";
-/// The Secret in [`SYSTEM_NAMESPACE`] that holds the webhook's CA and its key.
-pub const WEBHOOK_CA_SECRET: &str = "streamway-webhook-ca";
-/// The Secret in [`SYSTEM_NAMESPACE`] that holds the webhook's serving certificate and key.
-pub const WEBHOOK_TLS_SECRET: &str = "streamway-webhook-tls";
+/// The Secret in [`SYSTEM_NAMESPACE`] that holds the webhook's CA and serving certificate, with keys.
+pub const WEBHOOK_SECRET: &str = "streamway-webhook-certificates";
 
 /// The agent pod's container that runs `streamproxy node`.
 pub const AGENT_CONTAINER: &str = "agent";
