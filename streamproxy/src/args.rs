@@ -1,15 +1,19 @@
 //! Flags, in kubelet's and kube-apiserver's own names where they have one.
 
+mod agent;
 mod gateway;
 mod node;
+mod probe;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use agent::{AgentArgs, TrafficFrom};
 pub use gateway::GatewayArgs;
 pub use node::{AuthorizationMode, NodeArgs};
+pub use probe::{CheckArgs, ProbeTarget, ProbeTargetArgs};
 use streamway_daemon::flags::duration;
 
 /// Moves Kubernetes' exec, attach and port-forward from SPDY to WebSockets.
@@ -50,6 +54,17 @@ pub enum Role {
     /// Exit codes: 0 after a signal, 64 for wrong flags or files, 1 for failures at run time.
     #[command(after_long_help = gateway::help())]
     Gateway(GatewayArgs),
+
+    /// Be what a prober's sessions go to: send back what is said on stdin and on a port
+    ///
+    /// Runs beside the agent, in a container of its own without any rights. Exit codes: 0 after a
+    /// signal, --exit-code for exec, 64 for wrong flags, 1 for failures at run time.
+    ProbeTarget(ProbeTargetArgs),
+
+    /// Ask a running `streamproxy node` for its health, by its --admin-socket
+    ///
+    /// Exit codes: 0 where it is well, 1 where not, with its reasons on stderr; 64 for wrong flags.
+    Check(CheckArgs),
 }
 
 /// Flags that both roles have.

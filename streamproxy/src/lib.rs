@@ -16,6 +16,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod check;
 mod conn;
 pub mod gateway;
 mod headers;
@@ -23,6 +24,7 @@ mod lane;
 mod listen;
 mod metrics;
 pub mod node;
+pub mod probe_target;
 mod relay;
 mod reply;
 mod route;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::ServeArgs;
+use super::{AgentArgs, ServeArgs};
 
 /// Flags of `streamproxy node`.
 #[derive(Debug, Clone, Args)]
@@ -73,6 +73,10 @@ pub struct NodeArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it")]
     pub serve: ServeArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it")]
+    pub agent: AgentArgs,
 }
 
 /// `--authorization-mode`, as kubelet's.
@@ -94,6 +98,10 @@ pub(super) fn help() -> String {
          --kubelet-certificate-authority /var/lib/kubelet/pki/kubelet.crt \\\n      \
          --kubelet-client-certificate client.crt --kubelet-client-key client.key \\\n      \
          --kubeconfig streamproxy.conf --hostname-override \"$NODE_NAME\"\n\n  \
+         As the agent of a node under the controller, in a pod on the host's network:\n    \
+         streamproxy node --rotate-certificates --traffic NodeStreaming \\\n      \
+         --kubelet-insecure-skip-tls-verify --metrics-listen 0.0.0.0:10351 \\\n      \
+         --admin-socket /run/streamway/admin.sock --shutdown-delay-duration 10s\n\n  \
          Without a cluster, for a try or a benchmark:\n    \
          streamproxy node --listen 127.0.0.1:10350 --kubelet https://127.0.0.1:10250 \\\n      \
          --kubelet-insecure-skip-tls-verify --anonymous-auth --authorization-mode AlwaysAllow",

@@ -1,0 +1,94 @@
+//! `streamproxy check`: asks a process for its health by its Unix socket. A kubelet's probe cannot ask
+//! by port where two pods share the node's ports.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use streamway_daemon::exit::ExitError;
+
+use crate::args::CheckArgs;
+
+/// How long an answer may take.
+const LATE: Duration = Duration::from_secs(2);
+
+/// The most that is read of an answer.
+const MOST: u64 = 64 << 10;
+
+/// Asks once.
+///
+/// # Errors
+///
+/// Ends with 1 where the process is not well, or cannot be asked.
+pub fn run(args: &CheckArgs) -> Result<(), ExitError> {
+    let answer = ask(args).map_err(|error| {
+        let path = args.admin_socket.display();
+        ExitError::failure(format_args!("{path} cannot be asked: {error}"))
+    })?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if head.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    let status = head.lines().next().unwrap_or_default();
+    Err(ExitError::failure(format_args!(
+        "{status}: {}",
+        body.trim_end()
+    )))
+}
+
+fn ask(args: &CheckArgs) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(&args.admin_socket)?;
+    stream.set_read_timeout(Some(LATE))?;
+    stream.set_write_timeout(Some(LATE))?;
+    let endpoint = &args.endpoint;
+    write!(
+        stream,
+        "GET {endpoint} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(MOST).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What is made of an answer.
+    fn asked(answer: &'static str) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let admin_socket = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&admin_socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        let endpoint = "/readyz".to_owned();
+        let result = run(&CheckArgs {
+            admin_socket,
+            endpoint,
+        });
+        assert!(
+            server
+                .join()
+                .unwrap()
+                .starts_with("GET /readyz HTTP/1.1\r\n")
+        );
+        result.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_200_is_well() {
+        assert_eq!(asked("HTTP/1.1 200 OK\r\n\r\nok"), Ok(()));
+        let failed = asked("HTTP/1.1 500 Internal Server Error\r\n\r\n[-]kubelet failed: x\n");
+        let told = "HTTP/1.1 500 Internal Server Error: [-]kubelet failed: x";
+        assert_eq!(failed, Err(told.to_owned()));
+        assert!(asked("").is_err());
+        assert!(asked("HTTP/1.1 20000 OK\r\n\r\n").is_err());
+    }
+}
