@@ -1,0 +1,128 @@
+//! exec and attach, `v5.channel.k8s.io`.
+
+use kube::Client;
+use streamway_kstream::channel::{CLOSE, Channel};
+use streamway_kstream::status::{self, Outcome};
+use streamway_kstream::subprotocol::Subprotocol;
+use streamway_crds::names;
+
+use super::socket::{ProbeError, Socket};
+use super::Target;
+use crate::random;
+
+/// What is sent on stdin: more than one frame of any hop's buffer, less than what any of them would
+/// hold back.
+const PAYLOAD: usize = 48 << 10;
+
+/// The code that the command is to end with: none that a shell, a signal or a runtime gives.
+const EXIT_CODE: i64 = 43;
+
+/// A command that copies stdin to stdout, says a line on stderr, and ends with a code.
+pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeError> {
+    let query = query(&["streamproxy", "probe-target", "exec", "--exit-code", "43"]);
+    let mut socket = open(client, target, "exec", &query).await?;
+    let sent = payload();
+    for chunk in sent.chunks(16 << 10) {
+        socket.send([&[Channel::Stdin as u8], chunk].concat()).await?;
+    }
+    // v5's own message: stdin ends, and the command with it.
+    socket.send(vec![CLOSE, Channel::Stdin as u8]).await?;
+    let (mut stdout, mut stderr, mut error) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(message) = socket.next().await? {
+        let Some((&channel, bytes)) = message.split_first() else {
+            continue;
+        };
+        match Channel::try_from(channel) {
+            Ok(Channel::Stdout) => bounded(&mut stdout, bytes)?,
+            Ok(Channel::Stderr) => bounded(&mut stderr, bytes)?,
+            Ok(Channel::Error) => bounded(&mut error, bytes)?,
+            _ => return Err(ProbeError::Wrong(format!("a message on channel {channel}"))),
+        }
+    }
+    socket.close().await;
+    same("stdout", &stdout, &sent)?;
+    if stderr.is_empty() {
+        return Err(ProbeError::Wrong("nothing came on stderr".to_owned()));
+    }
+    match status::parse(&error) {
+        Ok(Outcome::ExitCode(EXIT_CODE)) => Ok(()),
+        Ok(other) => Err(ProbeError::Wrong(format!("ended with {other:?}, not {EXIT_CODE}"))),
+        Err(error) => Err(ProbeError::Wrong(error.to_string())),
+    }
+}
+
+/// The container's main process, which sends each line back. It goes on when we leave.
+pub(super) async fn attach(client: &Client, target: &Target) -> Result<(), ProbeError> {
+    let query = query(&[]);
+    let mut socket = open(client, target, "attach", &query).await?;
+    let word = format!("{:016x}", random::number());
+    let line = [&[Channel::Stdin as u8], word.as_bytes(), b"\n"].concat();
+    socket.send(line).await?;
+    let mut stdout = Vec::new();
+    while let Some(message) = socket.next().await? {
+        match message.split_first() {
+            Some((&channel, bytes)) if channel == Channel::Stdout as u8 => {
+                bounded(&mut stdout, bytes)?;
+            }
+            Some((&channel, bytes)) if channel == Channel::Error as u8 => {
+                let text = String::from_utf8_lossy(bytes);
+                return Err(ProbeError::Wrong(format!("the process ended: {text:.200}")));
+            }
+            _ => {}
+        }
+        // Others may be attached: their lines come too.
+        if stdout.windows(word.len()).any(|window| window == word.as_bytes()) {
+            socket.close().await;
+            return Ok(());
+        }
+    }
+    Err(ProbeError::Wrong("closed before the line came back".to_owned()))
+}
+
+async fn open(
+    client: &Client,
+    target: &Target,
+    subresource: &str,
+    query: &str,
+) -> Result<Socket, ProbeError> {
+    Socket::open(client, target, subresource, query, Subprotocol::V5).await
+}
+
+fn query(command: &[&str]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("container", names::PROBE_CONTAINER);
+    for stream in ["stdin", "stdout", "stderr"] {
+        query.append_pair(stream, "true");
+    }
+    for word in command {
+        query.append_pair("command", word);
+    }
+    query.finish()
+}
+
+/// Bytes that nobody sent before.
+pub(super) fn payload() -> Vec<u8> {
+    let words = std::iter::repeat_with(|| random::number().to_le_bytes());
+    words.flatten().take(PAYLOAD).collect()
+}
+
+/// Appends, as long as no more comes than was sent.
+fn bounded(all: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ProbeError> {
+    if all.len() + bytes.len() > 2 * PAYLOAD {
+        return Err(ProbeError::Wrong("more came back than was sent".to_owned()));
+    }
+    all.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// That what came is what was sent.
+pub(super) fn same(what: &str, came: &[u8], sent: &[u8]) -> Result<(), ProbeError> {
+    if came == sent {
+        return Ok(());
+    }
+    let at = came.iter().zip(sent).take_while(|(came, sent)| came == sent).count();
+    let (came, sent) = (came.len(), sent.len());
+    Err(ProbeError::Wrong(format!(
+        "{what}: {came} bytes came back of {sent}, the first {at} of them right"
+    )))
+}
