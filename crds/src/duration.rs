@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+use crate::rules::text;
 
 /// A span of time such as `30s`, `10m` or `1h30m`; units `h`, `m`, `s`, `ms`; a year at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,7 +109,11 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 32, "pattern": "^([0-9]+(h|m|s|ms))+$"})
+        text(
+            32,
+            "self.matches('^([0-9]{1,12}(h|m|s|ms))+$') && duration(self) <= duration('8784h')",
+            "write whole numbers with units, such as 30s, 10m or 1h30m; a year at most",
+        )
     }
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::rules::rule;
+
 /// A number of nodes such as `2`, or a percentage of them such as `"10%"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Raw", try_from = "Raw")]
@@ -59,7 +61,15 @@ impl JsonSchema for IntOrPercent {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"x-kubernetes-int-or-string": true})
+        let right = rule(
+            "type(self) == int ? self > 0 : string(self).matches('^([1-9][0-9]?|100)%$')",
+            "write a number such as 2 or a percentage such as \"10%\", more than zero: with none no node could be brought over",
+        );
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 4,
+            "x-kubernetes-validations": [right],
+        })
     }
 }
 

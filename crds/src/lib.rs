@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conditions;
+mod definitions;
 mod duration;
 mod int_or_percent;
 pub mod names;
@@ -34,8 +35,10 @@ mod node_streaming;
 mod percentage;
 mod period;
 mod rollout_action;
+mod rules;
 mod streaming_rollout;
 
+pub use definitions::definitions;
 pub use duration::{Duration, DurationError};
 pub use int_or_percent::{IntOrPercent, IntOrPercentError};
 pub use node_streaming::{

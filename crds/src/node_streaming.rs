@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{DescribeValues, rule};
 use crate::streaming_rollout::Way;
 
 /// How a node is to stream, as the controller decided.
@@ -72,6 +73,10 @@ use crate::streaming_rollout::Way;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues, extend("x-kubernetes-validations" = [rule(
+    "self.feature != 'Declared' || self.traffic == 'Agent'",
+    "feature Declared needs traffic Agent: a kubelet that does not take WebSockets itself would refuse them",
+)]))]
 pub struct NodeStreamingSpec {
     /// Where what comes for the kubelet's port goes.
     #[serde(default)]
@@ -134,6 +139,7 @@ pub enum NodeMode {
 /// What is known of the node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues)]
 pub struct NodeStreamingStatus {
     /// Where the node is on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +177,7 @@ pub struct NodeStreamingStatus {
     pub sessions: Option<i64>,
     /// The last changes of state, newest first; five at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
     pub transitions: Vec<Transition>,
 }
 

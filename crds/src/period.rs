@@ -6,17 +6,44 @@ use std::str::FromStr;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+use crate::rules::{self, rule};
 
 /// A stretch of time: every week on `days` between `from` and `to`, or once between two dates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "!(has(self.start) || has(self.end)) || !(has(self.days) || has(self.from) || has(self.to))",
+        "write either days, from and to, for every week, or start and end, for once",
+    ),
+    rule(
+        "has(self.start) || has(self.end) || (has(self.days) && self.days.size() > 0) || has(self.from) || has(self.to)",
+        "write when it is: days, from and to, for every week, or start and end, for once",
+    ),
+    rule("has(self.start) == has(self.end)", "start and end need each other: write both"),
+    rule(
+        "!has(self.start) || !has(self.end) || self.start <= self.end",
+        "end is before start: write the first day as start and the last as end",
+    ),
+    rule(
+        "has(self.from) == has(self.to)",
+        "from and to need each other: write both, or none for the whole day",
+    ),
+    rule(
+        "!has(self.from) || !has(self.to) || self.from != self.to",
+        "from and to are the same: remove both for the whole day",
+    ),
+]))]
 pub struct Period {
     /// What the period is for, such as `nights` or `christmas`. Status and Events name it.
+    #[schemars(schema_with = "rules::name")]
     pub name: String,
     /// The days of the week on which it begins. Every day, if empty. Not together with start and end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), extend("x-kubernetes-list-type" = "set"))]
     pub days: Vec<Weekday>,
     /// When it begins on these days, such as `"22:00"`. Needs to. Without both it is the whole day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +59,10 @@ pub struct Period {
     pub end: Option<Day>,
     /// The time zone of hours and dates by its IANA name, such as `Europe/Berlin`. UTC, if not given.
     #[serde(default = "utc")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = [rule(
+        "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
+        "write a time zone by its IANA name, such as Europe/Berlin or UTC",
+    )]))]
     pub time_zone: String,
 }
 
@@ -152,7 +183,7 @@ impl fmt::Display for Day {
 }
 
 macro_rules! text {
-    ($type:ident, $pattern:literal, $length:literal) => {
+    ($type:ident, $length:literal, $holds:literal, $message:literal) => {
         impl From<$type> for String {
             fn from(value: $type) -> Self {
                 value.to_string()
@@ -177,17 +208,23 @@ macro_rules! text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "maxLength": $length, "pattern": $pattern})
+                rules::text($length, $holds, $message)
             }
         }
     };
 }
 
-text!(TimeOfDay, "^([01][0-9]|2[0-3]):[0-5][0-9]$", 5);
+text!(
+    TimeOfDay,
+    8,
+    "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",
+    "write hours and minutes, such as \"22:00\""
+);
 text!(
     Day,
-    "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
-    10
+    24,
+    "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}$') && timestamp(self + 'T00:00:00Z').getFullYear() > 0",
+    "write year, month and day, such as \"2026-12-20\""
 );
 
 fn utc() -> String {

@@ -5,6 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{DescribeValues, rule};
+
 /// What an operator asks of a rollout. It is done once and never changes.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -40,16 +42,26 @@ use serde::{Deserialize, Serialize};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues, extend("x-kubernetes-validations" = [rule(
+    "self == oldSelf",
+    "an action does not change once it is made: delete it, and create another",
+)]))]
 pub struct RolloutActionSpec {
     /// The name of the StreamingRollout that it is for.
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = [rule(
+        "self != ''",
+        "write the name of the StreamingRollout that the action is for",
+    )]))]
     pub rollout: String,
     /// What to do.
     pub verb: Verb,
     /// Why, for those who read it later. Events repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub reason: Option<String>,
     /// Who asks. Filled in by the API server at creation, whatever is written here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub by: Option<String>,
 }
 
@@ -73,6 +85,7 @@ pub enum Verb {
 /// What came of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues)]
 pub struct RolloutActionStatus {
     /// Whether it was carried out. Not set before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

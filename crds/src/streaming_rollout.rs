@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 use crate::period::Period;
+use crate::rules::{self, DescribeValues, rule};
 
 pub use analysis::{Analysis, Indicator, Objective, Prober};
 pub use status::{
@@ -60,9 +61,20 @@ pub use wave::{Approval, Wave, WaveNodes};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues, extend("x-kubernetes-validations" = [
+    rule(
+        "self.mode != 'Native' || self.way != 'Port'",
+        "mode Native brings no traffic to agents, so it has no way: remove way, or use mode Auto or Proxied",
+    ),
+    rule(
+        "self.progressDeadline.matches('[1-9]')",
+        "a wave needs some time: write a progressDeadline of more than zero, such as 10m",
+    ),
+]))]
 pub struct StreamingRolloutSpec {
     /// Which nodes the rollout is for, by their labels. All nodes, if not given. A node that several rollouts select follows the oldest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selector")]
     pub node_selector: Option<LabelSelector>,
     /// How these nodes are to stream.
     #[serde(default)]
@@ -74,18 +86,35 @@ pub struct StreamingRolloutSpec {
     #[serde(default)]
     pub adopt: Adopt,
     /// The steps of the rollout, in order. Each is brought over and watched before the next begins. The last one takes all that is left: nodes.percent is 100.
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = [
+            rule("self.size() > 0", "write at least one wave, such as {name: all, nodes: {percent: 100}}"),
+            rule(
+                "self.size() == 0 || (has(self[self.size() - 1].nodes.percent) \
+                 && self[self.size() - 1].nodes.percent == 100)",
+                "the last wave takes all nodes that are left: write nodes: {percent: 100} in it",
+            ),
+            rule(
+                "self.filter(wave, has(wave.nodes.percent)).map(wave, wave.nodes.percent).isSorted() \
+                 && self.filter(wave, has(wave.nodes.percent)).all(wave, self.exists_one(other, \
+                 has(other.nodes.percent) && other.nodes.percent == wave.nodes.percent))",
+                "a wave's percent counts the nodes of earlier waves too: write more in each wave than in the one before, such as 5, 25, 100",
+            ),
+        ],
+    ))]
     pub waves: Vec<Wave>,
     /// How a wave is judged while it is brought over and bakes.
     #[serde(default)]
     pub analysis: Analysis,
     /// When nodes may be brought over. At any time, if empty. A node that was begun is finished when a window closes; rolling back waits for no window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub windows: Vec<Period>,
     /// When no node may be brought over, also inside of windows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub blackouts: Vec<Period>,
     /// Start no further node while it is true. Nodes that are over stay so. A RolloutAction Pause does the same without a change of the spec.
     #[serde(default)]

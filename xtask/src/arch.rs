@@ -15,7 +15,10 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("rbac", &[]),
     ("crds", &[]),
     ("daemon", &[]),
-    ("streamproxy", &["translate", "spdy", "kstream", "crds", "daemon"]),
+    (
+        "streamproxy",
+        &["translate", "spdy", "kstream", "crds", "daemon"],
+    ),
     ("webhook", &["crds", "daemon"]),
     ("controller", &["kstream", "crds", "daemon"]),
     ("e2e", &["spdy", "kstream", "rbac", "crds"]),

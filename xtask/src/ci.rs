@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::{arch, binary, manifests};
+use crate::{arch, binary, crds, manifests};
 
-/// Format, lints, architecture, manifests and documentation; `cargo xtask test` runs the tests.
+/// Format, lints, architecture, definitions, manifests and documentation; `cargo xtask test` runs the tests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -13,6 +13,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
     println!("format");
     binary::cargo(&["fmt", "--all", "--check"], &root)?;
     arch::run(arch::Args {})?;
+    crds::run(crds::Args { check: true })?;
     manifests::run(manifests::Args { check: true })?;
     println!("lints");
     let clippy = [

@@ -6,7 +6,9 @@ mod bench;
 mod binary;
 mod ci;
 mod cluster;
+mod crds;
 mod demo;
+mod generated;
 mod image;
 mod manifests;
 mod test;
@@ -29,12 +31,14 @@ enum Command {
     Demo(demo::Args),
     /// Run every test: unit, process, and end to end on real clusters (needs root)
     Test(test::Args),
-    /// Run what CI runs before the tests: format, lints, architecture, manifests, documentation
+    /// Run what CI runs before the tests: format, lints, architecture, definitions, manifests, documentation
     Ci(ci::Args),
     /// Bring a real cluster up or down on this machine, or tell what stands
     Cluster(cluster::Args),
     /// Measure ours, upstream's translator and haproxy side by side
     Bench(bench::Args),
+    /// Write crds/yaml from the types in crds/src, or check that it was done
+    Crds(crds::Args),
     /// Render config/overlays into config/rendered, or check that it was done
     Manifests(manifests::Args),
     /// Put the stream proxy's container image together, without Docker
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => ci::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Crds(args) => crds::run(args),
         Command::Manifests(args) => manifests::run(args),
         Command::Image(args) => image::run(args),
         Command::Arch(args) => arch::run(args),

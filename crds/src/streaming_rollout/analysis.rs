@@ -5,24 +5,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 use crate::percentage::Percentage;
+use crate::rules::rule;
 
 /// How a wave is judged. Measured every interval, each time with one of four verdicts: passed, failed (an objective
 /// is missed), inconclusive (too few samples to say) or error (could not be measured).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "self.prober.enabled || !self.objectives.exists(objective, objective.indicator == 'Probes')",
+        "without a prober there are no Probes to judge: write objectives without Probes, or prober.enabled: true",
+    ),
+    rule(
+        "self.interval.matches('[1-9]') && self.prober.interval.matches('[1-9]') \
+         && self.prober.timeout.matches('[1-9]')",
+        "intervals and the timeout are more than zero: write such as 30s",
+    ),
+]))]
 pub struct Analysis {
     /// What must hold. The default is what KEP-4006 promises: 99.9% of upgrades succeed, 99.9% of sessions end without an error that is ours, and 99.9% of probes.
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["indicator"]))]
+    #[schemars(length(max = 3), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["indicator"],
+        "x-kubernetes-validations" = [rule(
+            "self.size() > 0",
+            "write at least one objective, or leave objectives out for the default ones",
+        )],
+    ))]
     pub objectives: Vec<Objective>,
     /// How often it is measured.
     pub interval: Duration,
     /// How many samples of an indicator a verdict on it needs at least.
+    #[schemars(range(min = 1))]
     pub min_samples: i32,
     /// How many measurements of a wave may fail. One more, and the wave has failed.
+    #[schemars(range(min = 0))]
     pub failure_limit: i32,
     /// How many measurements of a wave may be inconclusive in a row. One more, and the rollout pauses.
+    #[schemars(range(min = 0))]
     pub inconclusive_limit: i32,
     /// How many measurements of a wave may end in an error in a row. One more, and the rollout pauses.
+    #[schemars(range(min = 0))]
     pub error_limit: i32,
     /// The real sessions that are tried on each node, so that a quiet cluster has samples too.
     pub prober: Prober,

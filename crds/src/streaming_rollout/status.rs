@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::analysis::Indicator;
 use crate::percentage::Percentage;
+use crate::rules::DescribeValues;
 
 /// Where a rollout is. Written by the controller, only when something changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = DescribeValues)]
 pub struct StreamingRolloutStatus {
     /// The generation of the spec that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
