@@ -91,11 +91,23 @@ mod tests {
     #[test]
     fn times_of_election_that_cannot_work_are_refused() {
         for (flags, wanted) in [
-            (&["--leader-elect-renew-deadline", "15s"][..], Err("must be shorter than")),
-            (&["--leader-elect-retry-period", "10s"], Err("must be shorter than")),
-            (&["--leader-elect-retry-period", "0s"], Err("must be longer than 0s")),
+            (
+                &["--leader-elect-renew-deadline", "15s"][..],
+                Err("must be shorter than"),
+            ),
+            (
+                &["--leader-elect-retry-period", "10s"],
+                Err("must be shorter than"),
+            ),
+            (
+                &["--leader-elect-retry-period", "0s"],
+                Err("must be longer than 0s"),
+            ),
             (&["--leader-elect-lease-duration", "11s"], Ok(())),
-            (&["--leader-elect=false", "--leader-elect-retry-period", "1m"], Ok(())),
+            (
+                &["--leader-elect=false", "--leader-elect-retry-period", "1m"],
+                Ok(()),
+            ),
         ] {
             let args = ["controller", "run"].iter().chain(flags);
             let Command::Run(args) = Cli::try_parse_from(args).unwrap().command else {

@@ -65,10 +65,16 @@ impl Http {
         let request = Request::get(uri).body(Empty::new());
         let request = request.map_err(|error| broken(&error))?;
         let asked = async {
-            let response = self.client.request(request).await.map_err(|error| broken(&error))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| broken(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_BODY).collect().await;
-            let body = body.map_err(|error| GetError::Broken(error.to_string()))?.to_bytes();
+            let body = body
+                .map_err(|error| GetError::Broken(error.to_string()))?
+                .to_bytes();
             Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
         };
         let asked = tokio::time::timeout(time, asked).await;

@@ -88,7 +88,11 @@ impl Election {
         let Some(since) = stop.run_until_cancelled(self.acquire()).await else {
             return Ok(());
         };
-        tracing::info!(lease = self.name, identity = self.candidate.identity(), "leading");
+        tracing::info!(
+            lease = self.name,
+            identity = self.candidate.identity(),
+            "leading"
+        );
         self.leading.send_replace(true);
         let ended = stop.run_until_cancelled(self.hold(since)).await;
         self.leading.send_replace(false);
@@ -168,7 +172,10 @@ impl Election {
         lease.spec = Some(self.candidate.next(lease.spec.as_ref()));
         lease.managed_fields_mut().clear();
         // With the resourceVersion that was read: of two who see it free, one gets it.
-        let written = self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
+        let written = self
+            .leases
+            .replace(&self.name, &PostParams::default(), &lease)
+            .await?;
         self.candidate.saw(written.spec.as_ref(), Instant::now());
         Ok(Wish::Hold)
     }
@@ -181,7 +188,9 @@ impl Election {
             self.candidate.saw(lease.spec.as_ref(), Instant::now());
             if self.candidate.holds() {
                 lease.spec = Some(self.candidate.released(lease.spec.as_ref()));
-                self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
+                self.leases
+                    .replace(&self.name, &PostParams::default(), &lease)
+                    .await?;
             }
             Ok::<_, kube::Error>(())
         };

@@ -1,10 +1,13 @@
 //! The controller.
 #![forbid(unsafe_code)]
 
-pub mod args;
 mod approver;
+pub mod args;
 mod http;
 mod lease;
+mod observe;
 mod prober;
 mod random;
 mod scrape;
+mod uninstall;
+mod withdraw;

@@ -25,7 +25,10 @@ mod tests {
         let period = Duration::from_secs(10);
         for _ in 0..1000 {
             let jittered = jittered(period);
-            assert!((period..Duration::from_secs(12)).contains(&jittered), "{jittered:?}");
+            assert!(
+                (period..Duration::from_secs(12)).contains(&jittered),
+                "{jittered:?}"
+            );
         }
     }
 }

@@ -5,7 +5,9 @@
 //! user, and in `extra` the pod that its token is bound to and the node that this pod runs on (API
 //! server 1.30 and later). What the request itself says is checked against that.
 
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestSpec,
+};
 use k8s_openapi::api::core::v1::Pod;
 use streamway_crds::names;
 use x509_parser::certification_request::X509CertificationRequest;
@@ -39,7 +41,9 @@ pub(crate) enum Refusal {
     Subject(String),
     #[error("{asked} asks; only the agents' ServiceAccount {wanted} may have such a certificate")]
     User { asked: String, wanted: String },
-    #[error("the token that asks is not bound to a pod on a node ({0} is missing): the agent must use its pod's own, and the API server be 1.30 or later")]
+    #[error(
+        "the token that asks is not bound to a pod on a node ({0} is missing): the agent must use its pod's own, and the API server be 1.30 or later"
+    )]
     NotBound(&'static str),
     #[error("a pod on node {asked} asks for the certificate of node {claimed}")]
     OtherNode { asked: String, claimed: String },
@@ -100,7 +104,10 @@ impl Agents {
         let node = node_of(subject).ok_or_else(|| Refusal::Subject(subject.to_string()))?;
         has_usages(spec)?;
         has_no_attributes(parsed)?;
-        let wanted = format!("system:serviceaccount:{}:{}", self.namespace, self.service_account);
+        let wanted = format!(
+            "system:serviceaccount:{}:{}",
+            self.namespace, self.service_account
+        );
         let asked = spec.username.as_deref().unwrap_or_default();
         if asked != wanted {
             let asked = asked.to_owned();
@@ -169,7 +176,10 @@ fn has_usages(spec: &CertificateSigningRequestSpec) -> Result<(), Refusal> {
 /// all, so there is nothing that the signer could read otherwise than this does.
 fn has_no_attributes(parsed: &X509CertificationRequest<'_>) -> Result<(), Refusal> {
     let attributes = parsed.certification_request_info.attributes();
-    attributes.is_empty().then_some(()).ok_or(Refusal::Extensions)
+    attributes
+        .is_empty()
+        .then_some(())
+        .ok_or(Refusal::Extensions)
 }
 
 /// The value of an `extra` that has one.

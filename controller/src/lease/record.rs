@@ -75,10 +75,18 @@ impl Candidate {
         let seconds = i32::try_from(self.duration.as_secs()).unwrap_or(i32::MAX);
         let transitions = old.lease_transitions.unwrap_or(0);
         LeaseSpec {
-            acquire_time: if renewed { old.acquire_time } else { Some(now.clone()) },
+            acquire_time: if renewed {
+                old.acquire_time
+            } else {
+                Some(now.clone())
+            },
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: Some(seconds.max(1)),
-            lease_transitions: Some(if renewed { transitions } else { transitions + 1 }),
+            lease_transitions: Some(if renewed {
+                transitions
+            } else {
+                transitions + 1
+            }),
             renew_time: Some(now),
             ..LeaseSpec::default()
         }
@@ -99,7 +107,9 @@ impl Candidate {
 
     fn holder(&self) -> Option<&str> {
         let (spec, _) = self.seen.as_ref()?;
-        spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+        spec.holder_identity
+            .as_deref()
+            .filter(|holder| !holder.is_empty())
     }
 }
 
@@ -110,7 +120,10 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(15);
 
     fn candidates() -> (Candidate, Candidate) {
-        (Candidate::new("a".into(), LEASE), Candidate::new("b".into(), LEASE))
+        (
+            Candidate::new("a".into(), LEASE),
+            Candidate::new("b".into(), LEASE),
+        )
     }
 
     #[test]
@@ -122,7 +135,10 @@ mod tests {
         let start = Instant::now();
         b.saw(Some(&held), start);
         assert_eq!(b.other_holder(start), Some("a"));
-        assert_eq!(b.other_holder(start + LEASE - Duration::from_millis(1)), Some("a"));
+        assert_eq!(
+            b.other_holder(start + LEASE - Duration::from_millis(1)),
+            Some("a")
+        );
         // Seen again unchanged: it does not begin anew.
         b.saw(Some(&held), start + Duration::from_secs(10));
         assert_eq!(b.other_holder(start + LEASE), None);
@@ -138,7 +154,10 @@ mod tests {
         renewed.renew_time = Some(MicroTime(Timestamp::MAX));
         b.saw(Some(&renewed), start + Duration::from_secs(14));
         assert_eq!(b.other_holder(start + LEASE), Some("a"));
-        assert_eq!(b.other_holder(start + Duration::from_secs(14) + LEASE), None);
+        assert_eq!(
+            b.other_holder(start + Duration::from_secs(14) + LEASE),
+            None
+        );
     }
 
     #[test]

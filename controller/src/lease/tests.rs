@@ -55,7 +55,10 @@ impl Server {
             (_, old) => {
                 let mut lease: Value = serde_json::from_slice(&body).unwrap();
                 let version = &lease["metadata"]["resourceVersion"];
-                if old.as_ref().is_some_and(|old| old["metadata"]["resourceVersion"] != *version) {
+                if old
+                    .as_ref()
+                    .is_some_and(|old| old["metadata"]["resourceVersion"] != *version)
+                {
                     refused(StatusCode::CONFLICT, "Conflict")
                 } else {
                     state.version += 1;
@@ -104,7 +107,11 @@ impl Runs {
         let election = Election::new(&client, ("ns", "it"), identity.to_owned(), TIMES);
         let (leading, stop) = (election.leading(), CancellationToken::new());
         let ended = tokio::spawn(election.run(stop.clone()));
-        Self { leading, stop, ended }
+        Self {
+            leading,
+            stop,
+            ended,
+        }
     }
 
     async fn leads(&mut self) {
@@ -118,7 +125,7 @@ async fn one_leads_and_what_it_releases_the_other_gets_at_once() {
     let mut a = Runs::start(&server, "a");
     a.leads().await;
     let mut b = Runs::start(&server, "b");
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    sleep(Duration::from_secs(120)).await;
     assert!(*a.leading.borrow() && !*b.leading.borrow());
     assert_eq!(server.holders(), ["a"]);
 
@@ -126,7 +133,11 @@ async fn one_leads_and_what_it_releases_the_other_gets_at_once() {
     a.stop.cancel();
     assert_eq!(a.ended.await.unwrap(), Ok(()));
     b.leads().await;
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(server.holders(), ["a", "", "b"]);
 }
 
@@ -171,9 +182,9 @@ async fn a_short_silence_costs_nothing() {
     a.leads().await;
     for _ in 0..10 {
         server.silent(true);
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(4)).await;
         server.silent(false);
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(4)).await;
     }
     assert!(*a.leading.borrow() && !a.ended.is_finished());
 }
@@ -182,7 +193,10 @@ async fn a_short_silence_costs_nothing() {
 async fn of_two_who_see_it_free_one_gets_it() {
     let server = Server::default();
     let mut runs = [Runs::start(&server, "a"), Runs::start(&server, "b")];
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    let leaders = runs.iter_mut().filter(|runs| *runs.leading.borrow()).count();
+    sleep(Duration::from_secs(60)).await;
+    let leaders = runs
+        .iter_mut()
+        .filter(|runs| *runs.leading.borrow())
+        .count();
     assert_eq!((leaders, server.holders().len()), (1, 1));
 }

@@ -1,13 +1,13 @@
 //! exec and attach, `v5.channel.k8s.io`.
 
 use kube::Client;
+use streamway_crds::names;
 use streamway_kstream::channel::{CLOSE, Channel};
 use streamway_kstream::status::{self, Outcome};
 use streamway_kstream::subprotocol::Subprotocol;
-use streamway_crds::names;
 
-use super::socket::{ProbeError, Socket};
 use super::Target;
+use super::socket::{ProbeError, Socket};
 use crate::random;
 
 /// What is sent on stdin: more than one frame of any hop's buffer, less than what any of them would
@@ -19,11 +19,14 @@ const EXIT_CODE: i64 = 43;
 
 /// A command that copies stdin to stdout, says a line on stderr, and ends with a code.
 pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeError> {
-    let query = query(&["streamproxy", "probe-target", "exec", "--exit-code", "43"]);
+    let code = EXIT_CODE.to_string();
+    let query = query(&["/streamproxy", "probe-target", "exec", "--exit-code", &code]);
     let mut socket = open(client, target, "exec", &query).await?;
     let sent = payload();
     for chunk in sent.chunks(16 << 10) {
-        socket.send([&[Channel::Stdin as u8], chunk].concat()).await?;
+        socket
+            .send([&[Channel::Stdin as u8], chunk].concat())
+            .await?;
     }
     // v5's own message: stdin ends, and the command with it.
     socket.send(vec![CLOSE, Channel::Stdin as u8]).await?;
@@ -41,12 +44,16 @@ pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeEr
     }
     socket.close().await;
     same("stdout", &stdout, &sent)?;
-    if stderr.is_empty() {
-        return Err(ProbeError::Wrong("nothing came on stderr".to_owned()));
-    }
+    same(
+        "stderr",
+        &stderr,
+        format!("probe-target: {} bytes\n", sent.len()).as_bytes(),
+    )?;
     match status::parse(&error) {
         Ok(Outcome::ExitCode(EXIT_CODE)) => Ok(()),
-        Ok(other) => Err(ProbeError::Wrong(format!("ended with {other:?}, not {EXIT_CODE}"))),
+        Ok(other) => Err(ProbeError::Wrong(format!(
+            "ended with {other:?}, not {EXIT_CODE}"
+        ))),
         Err(error) => Err(ProbeError::Wrong(error.to_string())),
     }
 }
@@ -71,12 +78,17 @@ pub(super) async fn attach(client: &Client, target: &Target) -> Result<(), Probe
             _ => {}
         }
         // Others may be attached: their lines come too.
-        if stdout.windows(word.len()).any(|window| window == word.as_bytes()) {
+        if stdout
+            .windows(word.len())
+            .any(|window| window == word.as_bytes())
+        {
             socket.close().await;
             return Ok(());
         }
     }
-    Err(ProbeError::Wrong("closed before the line came back".to_owned()))
+    Err(ProbeError::Wrong(
+        "closed before the line came back".to_owned(),
+    ))
 }
 
 async fn open(
@@ -120,7 +132,11 @@ pub(super) fn same(what: &str, came: &[u8], sent: &[u8]) -> Result<(), ProbeErro
     if came == sent {
         return Ok(());
     }
-    let at = came.iter().zip(sent).take_while(|(came, sent)| came == sent).count();
+    let at = came
+        .iter()
+        .zip(sent)
+        .take_while(|(came, sent)| came == sent)
+        .count();
     let (came, sent) = (came.len(), sent.len());
     Err(ProbeError::Wrong(format!(
         "{what}: {came} bytes came back of {sent}, the first {at} of them right"

@@ -96,8 +96,13 @@ impl Socket {
         }
         let headers = response.headers();
         let is = |name, wanted: &str| headers.get(name).is_some_and(|value| value == wanted);
-        if !is(header::SEC_WEBSOCKET_ACCEPT, &derive_accept_key(key.as_bytes())) {
-            return Err(ProbeError::Handshake("the answer is to another request's key"));
+        if !is(
+            header::SEC_WEBSOCKET_ACCEPT,
+            &derive_accept_key(key.as_bytes()),
+        ) {
+            return Err(ProbeError::Handshake(
+                "the answer is to another request's key",
+            ));
         }
         if !is(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.as_str()) {
             return Err(ProbeError::Handshake("another subprotocol was chosen"));
@@ -159,12 +164,19 @@ impl Socket {
 async fn refused(response: http::Response<Body>) -> ProbeError {
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), MAX_MESSAGE);
-    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let bytes = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     let told: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     let message = told
         .as_ref()
         .and_then(|told| told.get("message")?.as_str())
-        .map_or_else(|| String::from_utf8_lossy(&bytes).trim().to_owned(), str::to_owned);
+        .map_or_else(
+            || String::from_utf8_lossy(&bytes).trim().to_owned(),
+            str::to_owned,
+        );
     ProbeError::Refused { status, message }
 }
 
@@ -174,4 +186,3 @@ fn broken(error: tungstenite::Error) -> ProbeError {
 
 /// Nothing that answers a probe is larger.
 const MAX_MESSAGE: usize = 1 << 20;
-

@@ -60,10 +60,18 @@ mod tests {
         let text = "# HELP x What {it} is.\n# TYPE x counter\nx_total{a=\"1\",b=\"two}\"} 3\n\
                     x_total{} 4 1700000000\nx 5.5e1\nbroken{\nother +Inf\n# EOF\n";
         let all: Vec<_> = samples(text).collect();
-        let seen: Vec<_> = all.iter().map(|sample| (sample.name, sample.value)).collect();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|sample| (sample.name, sample.value))
+            .collect();
         assert_eq!(
             seen,
-            [("x_total", 3.0), ("x_total", 4.0), ("x", 55.0), ("other", f64::INFINITY)]
+            [
+                ("x_total", 3.0),
+                ("x_total", 4.0),
+                ("x", 55.0),
+                ("other", f64::INFINITY)
+            ]
         );
         assert_eq!(all[0].label("a"), Some("1"));
         assert_eq!(all[0].label("b"), Some("two}"));

@@ -1,0 +1,3 @@
+//! What is watched.
+
+mod cache;
