@@ -39,7 +39,7 @@ pub(crate) fn selector(_: &mut SchemaGenerator) -> Schema {
             "matchLabels": {
                 "description": "Labels that a node must have, with these values.",
                 "type": "object",
-                "maxProperties": 16,
+                "maxProperties": 8,
                 "additionalProperties": {"type": "string", "maxLength": 63},
                 "x-kubernetes-validations": [
                     rule(&format!("self.all(key, {})", is_key("key")), LABEL_KEY),
@@ -49,7 +49,7 @@ pub(crate) fn selector(_: &mut SchemaGenerator) -> Schema {
             "matchExpressions": {
                 "description": "What else must be true of a node's labels, all of it.",
                 "type": "array",
-                "maxItems": 16,
+                "maxItems": 8,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
@@ -69,7 +69,7 @@ pub(crate) fn selector(_: &mut SchemaGenerator) -> Schema {
                         "values": {
                             "description": "The values of In and NotIn.",
                             "type": "array",
-                            "maxItems": 64,
+                            "maxItems": 16,
                             "x-kubernetes-list-type": "atomic",
                             "items": {
                                 "type": "string",

@@ -86,7 +86,7 @@ pub struct StreamingRolloutSpec {
     #[serde(default)]
     pub adopt: Adopt,
     /// The steps of the rollout, in order. Each is brought over and watched before the next begins. The last one takes all that is left: nodes.percent is 100.
-    #[schemars(length(max = 32), extend(
+    #[schemars(length(max = 20), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"],
         "x-kubernetes-validations" = [
@@ -114,7 +114,7 @@ pub struct StreamingRolloutSpec {
     pub windows: Vec<Period>,
     /// When no node may be brought over, also inside of windows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub blackouts: Vec<Period>,
     /// Start no further node while it is true. Nodes that are over stay so. A RolloutAction Pause does the same without a change of the spec.
     #[serde(default)]

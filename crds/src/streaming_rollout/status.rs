@@ -176,7 +176,7 @@ pub struct AnalysisStatus {
     pub message: Option<String>,
     /// Each objective's last measurement.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["indicator"]))]
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["indicator"]))]
     pub objectives: Vec<ObjectiveStatus>,
 }
 
