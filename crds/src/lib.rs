@@ -25,6 +25,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// clippy takes two columns of one type for a mistake.
+#![allow(clippy::duplicated_attributes)]
 
 pub mod conditions;
 mod definitions;
