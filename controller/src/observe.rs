@@ -1,3 +1,5 @@
 //! What is watched.
 
 mod cache;
+
+pub(crate) use cache::Cache;

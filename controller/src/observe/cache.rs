@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::api::Api;
-use kube::runtime::reflector::{self, Lookup, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ where
     K: Resource<DynamicType = ()> + 'static,
 {
     store: Store<K>,
+    namespace: Option<String>,
     written: Arc<Mutex<Written<K>>>,
     trim: fn(&mut K),
 }
@@ -37,6 +38,7 @@ where
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
+            namespace: self.namespace.clone(),
             written: Arc::clone(&self.written),
             trim: self.trim,
         }
@@ -47,17 +49,18 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Watches from now on; each change is told to `changed`. Of each object only what `trim` leaves
-    /// is kept.
+    /// Watches from now on; each change is told to each of `changed`. Of each object only what
+    /// `trim` leaves is kept.
     pub(crate) fn watch(
         api: Api<K>,
         config: watcher::Config,
         trim: fn(&mut K),
-        changed: Arc<Notify>,
+        changed: Vec<Arc<Notify>>,
     ) -> Self {
         let (store, writer) = reflector::store();
         let cache = Self {
             store,
+            namespace: api.namespace().map(str::to_owned),
             written: Arc::default(),
             trim,
         };
@@ -80,7 +83,7 @@ where
                 Ok(_) => {}
                 Err(error) => tracing::warn!(kind, %error, "the watch failed; trying again"),
             }
-            changed.notify_one();
+            changed.iter().for_each(|changed| changed.notify_one());
             std::future::ready(())
         }));
         cache
@@ -99,13 +102,10 @@ where
     }
 
     /// The object of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<K>>
-    where
-        K: Lookup<DynamicType = ()>,
-    {
-        let seen = self
-            .store
-            .find(|object| object.meta().name.as_deref() == Some(name));
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<K>> {
+        let mut key = ObjectRef::new(name);
+        key.namespace = self.namespace.clone();
+        let seen = self.store.get(&key);
         let written = lock(&self.written)
             .get(name)
             .map(|(object, _)| Arc::clone(object));
@@ -216,6 +216,7 @@ mod tests {
         let (store, mut writer) = reflector::store();
         let cache = Cache {
             store,
+            namespace: None,
             written: Arc::default(),
             trim: |node: &mut Node| node.metadata.annotations = None,
         };
