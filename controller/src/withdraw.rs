@@ -15,7 +15,12 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use streamway_crds::{Feature, NodeStreaming, Traffic, names};
+use streamway_daemon::exit::ExitError;
 use tokio::time::{Instant, sleep};
+
+use crate::args::WithdrawArgs;
+use crate::client;
+use crate::uninstall::OwnRights;
 
 pub(crate) use left::{Left, Ports, left_behind};
 
@@ -47,11 +52,11 @@ impl Account {
     pub(crate) fn note(&mut self, what: String, result: Result<(), String>) {
         match result {
             Ok(()) => {
-                tracing::info!("{what}");
+                tracing::info!(what, "taken back");
                 self.done.push(what);
             }
             Err(why) => {
-                tracing::error!("{what}: failed: {why}");
+                tracing::error!(what, why, "cannot be taken back");
                 self.failed.push(format!("{what}: {why}"));
             }
         }
@@ -235,4 +240,41 @@ fn gone_is_fine<T>(result: Result<T, kube::Error>) -> Result<(), String> {
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Runs `controller withdraw`.
+///
+/// # Errors
+///
+/// Something could not be taken back.
+pub(crate) async fn run(args: &WithdrawArgs) -> Result<(), ExitError> {
+    let client = client::connect(&args.installation).await?;
+    let withdrawal = Withdrawal {
+        client: &client,
+        ports: Ports {
+            agent: args.installation.agent_port,
+            kubelet: args.kubelet_port,
+        },
+        dry_run: args.dry_run,
+    };
+    let mut account = withdrawal.everything().await;
+    let own = OwnRights::new(&client, &args.installation.namespace, &args.own_rights);
+    if account.failed.is_empty() {
+        own.release(args.dry_run, &mut account).await;
+    }
+    let verb = if args.dry_run { "would be" } else { "was" };
+    say(&format!("{} {verb} taken back", account.done.len()));
+    if account.failed.is_empty() {
+        return Ok(());
+    }
+    Err(ExitError::failure(format_args!(
+        "not everything could be taken back: {}; run it again",
+        account.failed.join("; ")
+    )))
+}
+
+/// A line for whoever runs the command.
+#[allow(clippy::print_stdout)]
+fn say(line: &str) {
+    println!("{line}");
 }
