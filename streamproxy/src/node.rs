@@ -3,6 +3,7 @@
 //! Nothing of a request reaches the kubelet before its caller is authenticated and authorized as a
 //! kubelet would do it; the proxy then speaks to the kubelet as itself.
 
+pub(crate) mod agent;
 mod declared;
 mod handler;
 mod kubelet;
