@@ -20,13 +20,23 @@ impl relay::Stream for Downstream {
     }
 }
 
-/// A connection to the kubelet.
+/// A connection to the server behind.
 #[derive(Debug)]
 pub(crate) enum Upstream {
     /// `https://`
     Tls(Box<client::TlsStream<Conn>>),
     /// `http://`, for a kubelet of a test
     Plain(Conn),
+}
+
+impl Upstream {
+    /// Whether both sides agreed on HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Plain(_) => false,
+        }
+    }
 }
 
 impl relay::Stream for Upstream {

@@ -4,6 +4,7 @@
 mod dial;
 mod outgoing;
 mod pool;
+mod shared;
 mod tls;
 
 use std::sync::Arc;
@@ -24,12 +25,16 @@ use dial::Dialer;
 pub(crate) use outgoing::Outgoing;
 pub(crate) use pool::Leased;
 use pool::{Lost, Pool, Pooled};
+use shared::{Shared, Taken};
 pub(crate) use tls::{Tls, verifier};
 
 use crate::stream::{Opened, Upstream};
 
 /// How long a server may take to answer an upgrade: it asks others first.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections that a watch is tried over.
+const TRIES: u32 = 3;
 
 /// What a server is, for messages and defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,7 @@ pub(crate) struct Server {
     host: HeaderValue,
     dialer: Dialer,
     pool: Arc<Pool>,
+    shared: Arc<Shared>,
     /// Connections that were made for [`send`](Self::send).
     dialed: Arc<AtomicUsize>,
 }
@@ -137,11 +143,15 @@ impl Server {
         }
         let port = authority.port_u16().unwrap_or(kind.port);
         let tls = (scheme == Scheme::HTTPS).then(|| tls.clone());
-        let dialer = Dialer::new(kind.noun, authority.host(), port, tls).map_err(|_| wrong())?;
+        let dialer = |tls| Dialer::new(kind.noun, authority.host(), port, tls).map_err(|_| wrong());
         Ok(Self {
             noun: kind.noun,
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?,
-            dialer,
+            shared: Arc::new(Shared::new(
+                kind.noun,
+                dialer(tls.as_ref().map(Tls::with_http2))?,
+            )),
+            dialer: dialer(tls)?,
             pool: Arc::new(Pool::default()),
             dialed: Arc::default(),
         })
@@ -160,6 +170,7 @@ impl Server {
     /// Closes pooled connections that the server closed, or that idled for long.
     pub(crate) fn reap(&self) {
         self.pool.reap();
+        self.shared.reap();
     }
 
     /// How many connections were made for requests. Where one asks all the time and this grows, the
@@ -190,16 +201,55 @@ impl Server {
             }
         }
         self.dialed.fetch_add(1, Ordering::Relaxed);
-        let dialed = match self.dialer.dial().await {
-            Ok(stream) => Pooled::new(stream).await,
-            Err(error) => {
-                return Err(Unanswered {
-                    error: error.into(),
-                    request: Some(Box::new(request)),
-                });
+        match self.dialer.dial().await {
+            Ok(stream) => self.over(stream, request).await,
+            Err(error) => Err(Unanswered {
+                error: error.into(),
+                request: Some(Box::new(request)),
+            }),
+        }
+    }
+
+    /// Sends a watch, over a connection that it shares with others where the server speaks HTTP/2;
+    /// otherwise as [`send`](Self::send).
+    pub(crate) async fn watch(
+        &self,
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Leased>, Unanswered> {
+        let mut left = TRIES;
+        loop {
+            let line = match self.shared.take().await {
+                Ok(Taken::Shared(line)) => line,
+                Ok(Taken::Own(stream)) => return self.over(stream, request).await,
+                Err(error) => {
+                    return Err(Unanswered {
+                        error,
+                        request: Some(Box::new(request)),
+                    });
+                }
+            };
+            let again = repeatable(&request);
+            let lost = match line.exchange(request).await {
+                Ok(response) => return Ok(response),
+                Err(lost) => lost,
+            };
+            left -= 1;
+            // A connection that its server ended meanwhile: it is closed by now, and not taken again.
+            let ended = lost.error.is_canceled() || lost.error.is_closed();
+            match lost.request.or(again) {
+                Some(unsent) if ended && left > 0 => request = unsent,
+                unsent => return Err(self.unanswered(lost.error, unsent)),
             }
-        };
-        let pooled = match dialed {
+        }
+    }
+
+    /// Sends a request over a new connection.
+    async fn over(
+        &self,
+        stream: Upstream,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Leased>, Unanswered> {
+        let pooled = match Pooled::new(stream).await {
             Ok(pooled) => pooled,
             Err(error) => return Err(self.unanswered(error, Some(request))),
         };
@@ -295,3 +345,6 @@ fn root(error: &dyn std::error::Error) -> String {
     }
     last.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,12 +183,14 @@ impl ApiServers {
         order.into_iter()
     }
 
-    /// Sends a request. One that could not be sent to an API server at all goes to the next.
+    /// Sends a request, which may be a watch. One that could not be sent to an API server at all goes
+    /// to the next.
     pub(super) async fn send(
         &self,
         lane: &Lane,
         shown: Shown,
         request: Request<Outgoing>,
+        watches: bool,
     ) -> Result<Response<Leased>, NoAnswer> {
         let mut unsent = Some(Box::new(request));
         let mut last = NoAnswer::NotTrusted;
@@ -196,7 +198,13 @@ impl ApiServers {
             let Some(request) = unsent.take() else {
                 break;
             };
-            match server.as_shown(shown).send(*request).await {
+            let connections = server.as_shown(shown);
+            let answer = if watches {
+                connections.watch(*request).await
+            } else {
+                connections.send(*request).await
+            };
+            match answer {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => match unanswered.error {
                     error @ UpstreamError::Dial(_) => {

@@ -123,7 +123,8 @@ impl Gateway {
         let mut request = request.map(Outgoing::Incoming);
         *request.headers_mut() = ready.headers;
         headers::origin_form(request.uri_mut());
-        match self.servers.send(&peer.lane, ready.shown, request).await {
+        let sent = self.servers.send(&peer.lane, ready.shown, request, watches);
+        match sent.await {
             Ok(response) if watches => {
                 reply::servers(response.map(|body| Watched::new(body, &self.streams.cut)))
             }

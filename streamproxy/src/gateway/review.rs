@@ -104,7 +104,7 @@ impl Review {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(PATH);
         *request.headers_mut() = headers;
-        let response = match servers.send(lane, shown, request).await {
+        let response = match servers.send(lane, shown, request, false).await {
             Ok(response) => response,
             Err(error) => {
                 return Verdict::Unknown(reply::status(error.status(), error.to_string()));

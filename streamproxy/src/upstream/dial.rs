@@ -13,11 +13,12 @@ use super::Tls;
 use crate::conn::Conn;
 use crate::stream::Upstream;
 
-/// How long a connection may take, and then its TLS handshake: kubelet and API servers are near.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take, then its TLS handshake, then HTTP/2's settings: kubelet and API
+/// servers are near.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection to a server.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum DialError {
     /// TCP.
@@ -28,7 +29,7 @@ pub(crate) enum DialError {
         /// Host and port.
         address: String,
         /// Why.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// TLS.
     #[error("{noun} at {address} refused TLS: {source}")]
@@ -38,7 +39,7 @@ pub(crate) enum DialError {
         /// Host and port.
         address: String,
         /// Why.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Nothing in time.
     #[error("error dialing {noun} at {address}: no answer within 10 s")]
@@ -87,20 +88,24 @@ impl Dialer {
         })))
     }
 
+    /// Nothing came in time.
+    pub(super) fn late(&self) -> DialError {
+        DialError::Late {
+            noun: self.0.noun,
+            address: self.0.address.clone(),
+        }
+    }
+
     pub(super) async fn dial(&self) -> Result<Upstream, DialError> {
         let noun = self.0.noun;
         let address = || self.0.address.clone();
-        let late = |_| DialError::Late {
-            noun,
-            address: address(),
-        };
-        let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.0.address))
+        let tcp = timeout(ANSWER_TIMEOUT, TcpStream::connect(&self.0.address))
             .await
-            .map_err(late)?
+            .map_err(|_| self.late())?
             .map_err(|source| DialError::Connect {
                 noun,
                 address: address(),
-                source,
+                source: Arc::new(source),
             })?;
         crate::listen::keep_alive(&tcp);
         let conn = Conn::new(tcp);
@@ -108,13 +113,13 @@ impl Dialer {
             return Ok(Upstream::Plain(conn));
         };
         let handshake = TlsConnector::from(tls.config()).connect(name.clone(), conn);
-        let stream = timeout(CONNECT_TIMEOUT, handshake)
+        let stream = timeout(ANSWER_TIMEOUT, handshake)
             .await
-            .map_err(late)?
+            .map_err(|_| self.late())?
             .map_err(|source| DialError::Tls {
                 noun,
                 address: address(),
-                source,
+                source: Arc::new(source),
             })?;
         Ok(Upstream::Tls(Box::new(stream)))
     }

@@ -126,7 +126,7 @@ impl Pooled {
         match answer {
             Ok(response) => Ok(response.map(|body| Leased {
                 body,
-                held: Some(Box::new((self, pool))),
+                held: Some(Held::Own(Box::new((self, pool)))),
             })),
             Err(mut error) => Err(Lost {
                 request: error.take_message(),
@@ -141,14 +141,31 @@ impl Pooled {
 #[derive(Debug)]
 pub(crate) struct Leased {
     body: Incoming,
-    held: Option<Box<(Pooled, Arc<Pool>)>>,
+    held: Option<Held>,
+}
+
+/// What a body has of its connection.
+#[derive(Debug)]
+enum Held {
+    /// All of it.
+    Own(Box<(Pooled, Arc<Pool>)>),
+    /// A part, which is counted by being held.
+    Shared { _part: Arc<()> },
 }
 
 impl Leased {
+    /// A body that comes by a connection which others drive, and use too.
+    pub(super) fn shared(body: Incoming, part: Arc<()>) -> Self {
+        Self {
+            body,
+            held: Some(Held::Shared { _part: part }),
+        }
+    }
+
     /// The body has ended: its connection may take the next request, unless this one is still being
     /// sent.
     fn end(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(Held::Own(held)) = self.held.take() {
             let (mut pooled, pool) = *held;
             if pooled.is_usable() {
                 pool.give(pooled);
@@ -168,7 +185,7 @@ impl Body for Leased {
         let this = self.get_mut();
         let mut polled = Pin::new(&mut this.body).poll_frame(cx);
         if polled.is_pending()
-            && let Some(held) = &mut this.held
+            && let Some(Held::Own(held)) = &mut this.held
         {
             if Pin::new(&mut held.0.connection).poll(cx).is_ready() {
                 this.held = None;

@@ -1,0 +1,175 @@
+//! Watches over shared connections, against servers that real ones cannot be made to be: few streams,
+//! HTTP/1.1 only, and gone in the middle of the handshake.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+const KIND: Kind = Kind {
+    noun: "the API server",
+    flag: "--apiserver",
+    port: 6443,
+    example: "https://10.0.0.1:6443",
+};
+
+/// What the server speaks.
+#[derive(Clone, Copy)]
+enum Speaks {
+    /// HTTP/2, with so many streams on a connection.
+    Http2(u32),
+    Http1,
+    /// It closes every connection.
+    Nothing,
+}
+
+/// A server; each answer to a watch is one line, and then the watch stays open. Counts its connections.
+async fn server(speaks: Speaks) -> (Server, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    let acceptor = acceptor(speaks);
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                match speaks {
+                    Speaks::Nothing => {}
+                    Speaks::Http1 => {
+                        let io = TokioIo::new(acceptor.accept(tcp).await.unwrap());
+                        let builder = hyper::server::conn::http1::Builder::new();
+                        let _ = builder.serve_connection(io, service_fn(watch)).await;
+                    }
+                    Speaks::Http2(streams) => {
+                        let io = TokioIo::new(acceptor.accept(tcp).await.unwrap());
+                        let mut builder =
+                            hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                        builder.max_concurrent_streams(streams);
+                        let _ = builder.serve_connection(io, service_fn(watch)).await;
+                    }
+                }
+            });
+        }
+    });
+    let tls = Tls::new(verifier(None).unwrap(), None, None);
+    (Server::new(KIND, &url, &tls).unwrap(), accepted)
+}
+
+fn acceptor(speaks: Speaks) -> TlsAcceptor {
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = match speaks {
+        Speaks::Http2(_) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        _ => vec![b"http/1.1".to_vec()],
+    };
+    TlsAcceptor::from(Arc::new(config))
+}
+
+type Watch = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+/// The request's host and path, and nothing more, ever.
+async fn watch(request: Request<Incoming>) -> Result<Response<Watch>, Infallible> {
+    let host = match request.uri().authority() {
+        Some(authority) => authority.to_string(),
+        None => String::from_utf8(request.headers()["host"].as_bytes().to_vec()).unwrap(),
+    };
+    let line = Bytes::from(format!("{host}{}\n", request.uri().path()));
+    let first = futures_util::stream::iter([Ok(Frame::data(line))]);
+    let body = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+    Ok(Response::new(http_body_util::StreamBody::new(body).boxed()))
+}
+
+fn request() -> Request<Outgoing> {
+    let mut request = Request::new(Outgoing::default());
+    *request.uri_mut() = Uri::from_static("/api/v1/pods");
+    let host = HeaderValue::from_static("kubernetes.example");
+    request.headers_mut().insert(header::HOST, host);
+    request
+}
+
+/// Opens so many watches at once, and reads the first line of each.
+async fn watches(server: &Server, count: usize) -> Vec<Response<Leased>> {
+    let opened = join_all((0..count).map(|_| server.watch(request()))).await;
+    let mut answers = Vec::new();
+    for answer in opened {
+        let mut answer = answer.unwrap();
+        let line = answer.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(
+            line.into_data().unwrap(),
+            "kubernetes.example/api/v1/pods\n"
+        );
+        answers.push(answer);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn watches_share_a_connection() {
+    streamway_daemon::install_crypto_provider();
+    let (server, accepted) = server(Speaks::Http2(250)).await;
+    let _open = watches(&server, 100).await;
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
+    let _more = watches(&server, 1).await;
+    assert_eq!(
+        accepted.load(Ordering::Relaxed),
+        2,
+        "100 are enough for one"
+    );
+}
+
+#[tokio::test]
+async fn no_watch_waits_for_another_to_end() {
+    streamway_daemon::install_crypto_provider();
+    let (server, accepted) = server(Speaks::Http2(2)).await;
+    let open = watches(&server, 5).await;
+    assert_eq!(accepted.load(Ordering::Relaxed), 3);
+    drop(open);
+    let _again = watches(&server, 5).await;
+    assert_eq!(accepted.load(Ordering::Relaxed), 3, "there was room again");
+}
+
+#[tokio::test]
+async fn a_server_of_http_1_1_gets_a_connection_for_each() {
+    streamway_daemon::install_crypto_provider();
+    let (server, accepted) = server(Speaks::Http1).await;
+    let _open = watches(&server, 5).await;
+    assert_eq!(accepted.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn those_that_wait_share_a_failure() {
+    streamway_daemon::install_crypto_provider();
+    let (server, accepted) = server(Speaks::Nothing).await;
+    let opened = join_all((0..20).map(|_| server.watch(request()))).await;
+    for answer in opened {
+        let unanswered = answer.unwrap_err();
+        assert!(
+            matches!(unanswered.error, UpstreamError::Dial(_)),
+            "{unanswered:?}"
+        );
+        assert!(unanswered.request.is_some(), "it can go to another");
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
+    let later = server.watch(request()).await;
+    assert!(later.is_err());
+    assert_eq!(accepted.load(Ordering::Relaxed), 2, "a later one tries");
+}
