@@ -64,16 +64,12 @@ impl<'a> Clients<'a> {
             watches,
             execs,
         };
-        let start = std::time::Instant::now();
         let up = wait::until("the clients are up", Duration::from_secs(120), || {
             let failed = clients.text().contains("peer clients:");
             Ok((failed || !clients.told("up").is_empty()).then_some(!failed))
         });
         match up {
-            Ok(true) => {
-                println!("DBG up after {:?}", start.elapsed());
-                Ok(clients)
-            }
+            Ok(true) => Ok(clients),
             Ok(false) => bail!("{}", run::tail_of(&clients.log, 3)),
             Err(error) => Err(error).context(run::tail_of(&clients.log, 3)),
         }
@@ -113,12 +109,10 @@ impl<'a> Clients<'a> {
     /// Ends them, once each watch was told the last change.
     pub(crate) fn finish(self) -> Result<Summary> {
         self.cluster.terminate_named(&self.name)?;
-        let start = std::time::Instant::now();
         let line = wait::until("the clients sum up", Duration::from_secs(70), || {
             Ok(self.told("summary").pop())
         })
         .with_context(|| run::tail_of(&self.log, 3))?;
-        println!("DBG finish after {:?}", start.elapsed());
         let mut seconds: Vec<f64> = self
             .told("watch-resumed")
             .iter()
