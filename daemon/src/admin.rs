@@ -5,7 +5,10 @@
 
 mod readiness;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -23,7 +26,14 @@ pub use readiness::{Condition, Readiness};
 /// The admin listener, bound and not yet served, so that a busy port ends the start.
 #[derive(Debug)]
 pub struct Admin {
-    listener: TcpListener,
+    listener: Listener,
+    liveness: Readiness,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Admin {
@@ -33,17 +43,64 @@ impl Admin {
     /// [`ExitError`] (1) where the address cannot be bound; it names `--metrics-listen`.
     pub fn bind(addr: SocketAddr) -> Result<Self, ExitError> {
         let listener = TcpListener::bind(addr)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| ExitError::bind("--metrics-listen", addr, &error))?;
-        Ok(Self { listener })
+        Self::on(listener).map_err(|error| ExitError::bind("--metrics-listen", addr, &error))
+    }
+
+    /// On a listener that somebody else bound.
+    ///
+    /// # Errors
+    /// What the operating system says; none is known.
+    pub fn on(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Listener::Tcp(listener)))
+    }
+
+    /// Binds the Unix socket `path`. One that a process before left there is removed.
+    ///
+    /// # Errors
+    /// [`ExitError`] (1) where it cannot be bound; it names `--admin-socket`.
+    pub fn bind_socket(path: &Path) -> Result<Self, ExitError> {
+        let bind = || {
+            if let Err(error) = std::fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            Ok(Self::new(Listener::Unix(listener)))
+        };
+        bind().map_err(|error: io::Error| {
+            let path = path.display();
+            ExitError::failure(format_args!(
+                "cannot listen on {path}: {error}; give --admin-socket a path in a folder that is there"
+            ))
+        })
+    }
+
+    fn new(listener: Listener) -> Self {
+        Self {
+            listener,
+            liveness: Readiness::new(),
+        }
+    }
+
+    /// `/livez` answers by these conditions; without them a process that answers is alive.
+    #[must_use]
+    pub fn alive_while(self, liveness: Readiness) -> Self {
+        Self { liveness, ..self }
     }
 
     /// The address that was bound.
     ///
     /// # Errors
-    /// What the operating system says; none is known.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// A Unix socket has none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr(),
+            Listener::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Serves until `until` is done. Metrics are those that `registry` holds now.
@@ -52,29 +109,35 @@ impl Admin {
     /// [`ExitError`] (1) where the listener cannot be used.
     pub async fn serve(
         self,
-        registry: Registry,
+        registry: impl Into<Arc<Registry>>,
         readiness: Readiness,
         until: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ExitError> {
-        let failed = |error: std::io::Error| {
-            ExitError::failure(format_args!("cannot serve metrics and health: {error}"))
+        let app = router(registry.into(), readiness, self.liveness);
+        let serve = async {
+            match self.listener {
+                Listener::Tcp(listener) => {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let serve = axum::serve(listener, app);
+                    serve.with_graceful_shutdown(until).await
+                }
+                Listener::Unix(listener) => {
+                    let listener = tokio::net::UnixListener::from_std(listener)?;
+                    let serve = axum::serve(listener, app);
+                    serve.with_graceful_shutdown(until).await
+                }
+            }
         };
-        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(failed)?;
-        let app = router(Arc::new(registry), readiness);
-        axum::serve(listener, app)
-            .with_graceful_shutdown(until)
-            .await
-            .map_err(failed)
+        serve.await.map_err(|error: io::Error| {
+            ExitError::failure(format_args!("cannot serve metrics and health: {error}"))
+        })
     }
 }
 
-fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
+fn router(registry: Arc<Registry>, readiness: Readiness, liveness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(scrape).with_state(registry))
-        .route(
-            "/livez",
-            get(|query: RawQuery| async { health("livez", &[], query) }),
-        )
+        .route("/livez", get(live).with_state(liveness))
         .route(
             "/healthz",
             get(|query: RawQuery| async { health("healthz", &[], query) }),
@@ -91,6 +154,10 @@ async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
 
 async fn ready(State(readiness): State<Readiness>, query: RawQuery) -> Response {
     health("readyz", &readiness.checks(), query)
+}
+
+async fn live(State(liveness): State<Readiness>, query: RawQuery) -> Response {
+    health("livez", &liveness.checks(), query)
 }
 
 /// A check's name and, where it failed, why.

@@ -84,3 +84,36 @@ fn a_busy_port_is_one_clear_line() {
     );
     assert!(!text.contains('\n'));
 }
+
+#[tokio::test]
+async fn a_unix_socket_answers_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    // One that was left behind is no obstacle.
+    drop(Admin::bind_socket(&path).unwrap());
+    let liveness = Readiness::new();
+    let threads = liveness.condition("threads");
+    let admin = Admin::bind_socket(&path).unwrap().alive_while(liveness);
+    tokio::spawn(admin.serve(
+        Registry::default(),
+        Readiness::new(),
+        std::future::pending(),
+    ));
+    let ask = async |endpoint: &str| {
+        let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let request = format!("GET {endpoint} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(ask("/readyz").await.starts_with("HTTP/1.1 200"));
+    let dead = ask("/livez").await;
+    assert!(dead.starts_with("HTTP/1.1 500") && dead.contains("[-]threads failed"));
+    threads.met();
+    assert!(ask("/livez").await.starts_with("HTTP/1.1 200"));
+    let missing = Admin::bind_socket(&folder.path().join("not/there")).unwrap_err();
+    assert!(missing.to_string().contains("--admin-socket"), "{missing}");
+}

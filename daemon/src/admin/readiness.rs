@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 /// The conditions of a process; clones are the same.
 ///
 /// Ready means that every condition is met. A process without conditions is ready.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+    changed: Arc<watch::Sender<()>>,
 }
 
 impl Readiness {
@@ -30,6 +33,25 @@ impl Readiness {
     /// Whether every condition is met.
     pub fn is_ready(&self) -> bool {
         self.lock().values().all(Option::is_none)
+    }
+
+    /// Waits until every condition is met. Cancel safe.
+    pub async fn ready(&self) {
+        let mut changes = self.changes();
+        // The sender lives as long as `self`: the wait cannot fail.
+        while !self.is_ready() && changes.changed().await.is_ok() {}
+    }
+
+    /// Tells that a condition changed, from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn set(&self, name: &'static str, failure: Option<String>) {
+        let before = self.lock().insert(name, failure.clone());
+        if before != Some(failure) {
+            self.changed.send_replace(());
+        }
     }
 
     /// Every condition by name, with the reason where it is not met.
@@ -58,18 +80,38 @@ pub struct Condition {
 impl Condition {
     /// The condition is met.
     pub fn met(&self) {
-        self.readiness.lock().insert(self.name, None);
+        self.readiness.set(self.name, None);
     }
 
     /// The condition is not met, because of `reason`.
     pub fn unmet(&self, reason: impl Into<String>) {
-        self.readiness.lock().insert(self.name, Some(reason.into()));
+        self.readiness.set(self.name, Some(reason.into()));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn changes_are_told() {
+        let readiness = Readiness::new();
+        readiness.ready().await;
+        let kubelet = readiness.condition("kubelet");
+        let mut changes = readiness.changes();
+        kubelet.unmet("not yet");
+        assert!(!changes.has_changed().unwrap(), "nothing did change");
+        let (ready, ()) = tokio::join!(
+            async {
+                readiness.ready().await;
+                readiness.is_ready()
+            },
+            async { kubelet.met() }
+        );
+        assert!(ready);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+    }
 
     #[test]
     fn ready_is_when_all_are_met() {
