@@ -9,6 +9,7 @@ mod http;
 mod lease;
 mod metrics;
 mod observe;
+mod plan;
 mod prober;
 mod random;
 mod scrape;

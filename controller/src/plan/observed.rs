@@ -1,0 +1,115 @@
+//! What a plan is made from: one reading of everything, as the caches and the watchers in memory have
+//! it. Objects are shared, not copied: a reading of 5,000 nodes costs next to nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use streamway_crds::{LastProbe, NodeStreaming, RolloutAction, StreamingRollout};
+
+use super::version::Version;
+use crate::agents::Heartbeat;
+use crate::scrape::Tally;
+use crate::withdraw::Ports;
+
+/// One reading.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    /// The oldest API server that was met; none while it is not known, and then nothing is begun.
+    pub(crate) api_server: Option<Version>,
+    /// Why no node at all can be brought over, such as a kubelet client of the API server's that may
+    /// not `get nodes/proxy`.
+    pub(crate) obstacle: Option<String>,
+    /// What stands in Nodes for the agents and for the kubelets.
+    pub(crate) ports: Ports,
+    /// Every Node by name.
+    pub(crate) nodes: BTreeMap<String, ObservedNode>,
+    /// Every rollout, in any order.
+    pub(crate) rollouts: Vec<Arc<StreamingRollout>>,
+    /// Every action, in any order.
+    pub(crate) actions: Vec<Arc<RolloutAction>>,
+    /// What was counted of that which the last plan wanted measured, by rollout.
+    pub(crate) measured: BTreeMap<String, Measured>,
+}
+
+/// One Node and what goes with it.
+#[derive(Debug, Clone)]
+pub(crate) struct ObservedNode {
+    /// The Node, trimmed.
+    pub(crate) node: Arc<Node>,
+    /// The NodeStreaming of its name.
+    pub(crate) streaming: Option<Arc<NodeStreaming>>,
+    /// What is known of its agent; none while it is not asked.
+    pub(crate) heartbeat: Option<Heartbeat>,
+    /// The agent's pods on it: one, or two while it is updated.
+    pub(crate) pods: Vec<AgentPod>,
+    /// What came of probes since this process started.
+    pub(crate) probes: Probes,
+    /// Sessions that were open when its agent was last scraped.
+    pub(crate) sessions: Option<i64>,
+}
+
+/// An agent's pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentPod {
+    pub(crate) name: String,
+    /// Ready, and nobody is deleting it.
+    pub(crate) ready: bool,
+}
+
+impl AgentPod {
+    /// As a Pod tells it.
+    pub(crate) fn of(pod: &Pod) -> Self {
+        let conditions = pod.status.iter().flat_map(|status| &status.conditions);
+        let ready = conditions
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Self {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            ready: ready && pod.metadata.deletion_timestamp.is_none(),
+        }
+    }
+}
+
+/// Probes of one node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Probes {
+    /// Whether one is under way, or waits for its turn.
+    pub(crate) running: bool,
+    /// The last one that ended.
+    pub(crate) last: Option<Probed>,
+}
+
+/// A probe that ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Probed {
+    /// The generation that the order for it named: a probe proves no switch that came after it.
+    pub(crate) generation: i64,
+    /// What came of it.
+    pub(crate) result: LastProbe,
+    /// How many have failed in a row, this one included, in the same generation.
+    pub(crate) failures: u32,
+}
+
+/// What was counted for one rollout. Counting begins anew when the plan's `Measure::since` changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    /// The `Measure::since` that this answers.
+    pub(crate) since: Timestamp,
+    /// By node, since then.
+    pub(crate) nodes: BTreeMap<String, Counted>,
+    /// What the API servers translated themselves since then: nodes that are not over.
+    pub(crate) baseline: Option<Counted>,
+}
+
+/// What was counted in one place. None where there is nothing that counts it: a kubelet counts no
+/// sessions' ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) upgrades: Option<Tally>,
+    pub(crate) sessions: Option<Tally>,
+    pub(crate) probes: Option<Tally>,
+    /// Why the place could not be asked, when it last could not.
+    pub(crate) error: Option<String>,
+}
