@@ -14,7 +14,7 @@ mod version;
 
 use jiff::Timestamp;
 
-pub(crate) use actions::{Chain, Event, Measure, NodePatch, Plan, ProbeOrder, Write};
+pub(crate) use actions::{Chain, Event, Measure, NodePatch, Plan, ProbeOrder, Subject, Write};
 pub(crate) use observed::{AgentPod, Counted, Measured, Observed, ObservedNode, Probed, Probes};
 pub(crate) use version::Version;
 

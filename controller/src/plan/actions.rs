@@ -27,9 +27,19 @@ pub(crate) struct Plan {
 /// begins from what is seen then.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Chain {
-    /// The node, rollout or action; for logs.
-    pub(crate) about: String,
+    pub(crate) about: Subject,
     pub(crate) writes: Vec<Write>,
+}
+
+/// What a chain is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// A Node and its NodeStreaming.
+    Node(String),
+    /// A StreamingRollout.
+    Rollout(String),
+    /// A RolloutAction.
+    Action(String),
 }
 
 /// One write.
