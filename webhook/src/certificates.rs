@@ -1,0 +1,88 @@
+//! The serving certificate, and how API servers come to trust it.
+//!
+//! Either files (cert-manager's, with its injector for the caBundle), or a CA of our own in a Secret
+//! that all replicas share. Each replica does all that is to be done: it fills the Secret where that is
+//! empty, renews what is due, and writes the caBundle when it is not what the Secret says, be it by a
+//! rotation or because somebody applied the configuration anew. Two that do so at once are told apart by
+//! the API server (optimistic concurrency), so none needs to lead.
+//!
+//! Rights that it needs:
+//!
+//! | verbs | on |
+//! |---|---|
+//! | get, list, watch, update | the Secret, by its name, in the webhook's namespace |
+//! | create | secrets there, unless the Secret is made by the manifests, which is better |
+//! | get, list, watch, patch | the MutatingWebhookConfiguration, by its name |
+
+mod issued;
+mod keeper;
+mod material;
+mod rotation;
+mod served;
+
+use std::sync::Arc;
+
+use kube::Client;
+use rustls::ServerConfig;
+use rustls::server::ResolvesServerCert;
+use streamway_daemon::admin::Condition;
+use streamway_daemon::exit::ExitError;
+use streamway_daemon::metrics::CertificateExpiry;
+use streamway_daemon::tls::OwnCert;
+use tokio_rustls::TlsAcceptor;
+
+use crate::args::CertificateArgs;
+use crate::metrics::Metrics;
+use keeper::{Keeper, Parts};
+use rotation::Rotation;
+use served::Served;
+
+/// Begins to keep the certificates; `condition` is met once there is one to serve.
+///
+/// # Errors
+/// [`ExitError`] (64) for files that cannot be used.
+pub(crate) fn start(
+    args: &CertificateArgs,
+    client: Client,
+    condition: Condition,
+    expiry: CertificateExpiry,
+    metrics: Metrics,
+) -> Result<TlsAcceptor, ExitError> {
+    if let Some((certificate, key)) = args
+        .tls_cert_file
+        .as_ref()
+        .zip(args.tls_private_key_file.as_ref())
+    {
+        let own = OwnCert::serving(certificate, key)?;
+        condition.met();
+        let watched = own.clone();
+        tokio::spawn(async move { watched.watch("serving", expiry).await });
+        return Ok(acceptor(Arc::new(own)));
+    }
+    let served = Served::default();
+    let keeper = Keeper::new(Parts {
+        client,
+        namespace: args.namespace.clone(),
+        secret_name: args.certificate_secret.clone(),
+        configuration_name: args.webhook_configuration.clone(),
+        rotation: Rotation {
+            hosts: args.hosts(),
+            certificate: args.certificate_duration,
+            authority: args.ca_duration,
+        },
+        served: served.clone(),
+        condition,
+        expiry,
+        metrics,
+    });
+    tokio::spawn(keeper.run());
+    Ok(acceptor(Arc::new(served)))
+}
+
+fn acceptor(certificate: Arc<dyn ResolvesServerCert>) -> TlsAcceptor {
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}

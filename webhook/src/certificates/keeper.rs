@@ -1,0 +1,286 @@
+//! Keeps the Secret, the served certificate and the caBundle as they should be.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher::watch_object};
+use kube::{Api, Client, Resource};
+use serde_json::json;
+use streamway_crds::names;
+use streamway_daemon::admin::Condition;
+use streamway_daemon::metrics::CertificateExpiry;
+
+use super::material::Material;
+use super::rotation::{Rotation, Step};
+use super::served::Served;
+use crate::metrics::Metrics;
+
+/// How long until what the API server refused is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The longest wait. Clocks are set, and machines sleep.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// An object that is watched by its name.
+enum Seen<K> {
+    NotYet,
+    Absent,
+    There(Box<K>),
+}
+
+pub(super) struct Keeper {
+    secrets: Api<Secret>,
+    secret_name: String,
+    configurations: Api<MutatingWebhookConfiguration>,
+    configuration_name: String,
+    rotation: Rotation,
+    served: Served,
+    condition: Condition,
+    expiry: CertificateExpiry,
+    metrics: Metrics,
+    secret: Seen<Secret>,
+    configuration: Seen<MutatingWebhookConfiguration>,
+    /// What is served now.
+    in_force: Material,
+}
+
+/// What a keeper is made of.
+pub(super) struct Parts {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) secret_name: String,
+    pub(super) configuration_name: String,
+    pub(super) rotation: Rotation,
+    pub(super) served: Served,
+    pub(super) condition: Condition,
+    pub(super) expiry: CertificateExpiry,
+    pub(super) metrics: Metrics,
+}
+
+impl Keeper {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            secrets: Api::namespaced(parts.client.clone(), &parts.namespace),
+            secret_name: parts.secret_name,
+            configurations: Api::all(parts.client),
+            configuration_name: parts.configuration_name,
+            rotation: parts.rotation,
+            served: parts.served,
+            condition: parts.condition,
+            expiry: parts.expiry,
+            metrics: parts.metrics,
+            secret: Seen::NotYet,
+            configuration: Seen::NotYet,
+            in_force: Material::default(),
+        }
+    }
+
+    /// Runs until dropped.
+    pub(super) async fn run(mut self) {
+        let secrets = watch_object(self.secrets.clone(), &self.secret_name);
+        let mut secrets = secrets.default_backoff().boxed();
+        let configurations = watch_object(self.configurations.clone(), &self.configuration_name);
+        let mut configurations = configurations.default_backoff().boxed();
+        loop {
+            let wait = self.keep().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "certificates are not kept; what is served stays");
+                RETRY
+            });
+            tokio::select! {
+                Some(seen) = secrets.next() => match seen {
+                    Ok(seen) => self.secret = Seen::new(seen),
+                    Err(error) => tracing::warn!(%error, "the Secret cannot be watched"),
+                },
+                Some(seen) = configurations.next() => match seen {
+                    Ok(seen) => self.configuration = Seen::new(seen),
+                    Err(error) => {
+                        tracing::warn!(%error, "the webhook configuration cannot be watched");
+                    }
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Does what is to be done now, and says when to look again.
+    async fn keep(&mut self) -> Result<Duration, Failure> {
+        loop {
+            let held = match &self.secret {
+                Seen::NotYet => return Ok(LONGEST),
+                Seen::Absent => Material::default(),
+                Seen::There(secret) => Material::read(secret),
+            };
+            let held = match held.signing {
+                None => self.in_force.without_signing_key(),
+                Some(_) => held,
+            };
+            let now = now();
+            let announced = self.announced(&held);
+            match self.rotation.step(&held, announced, now)? {
+                Step::Write(material) => self.write(&material).await?,
+                Step::Wait(until) => {
+                    self.serve(held);
+                    if !self.announced(&self.in_force) && !self.announce().await? {
+                        continue;
+                    }
+                    let wait = u64::try_from(until.saturating_sub(now)).unwrap_or_default();
+                    return Ok(Duration::from_secs(wait).min(LONGEST));
+                }
+            }
+        }
+    }
+
+    /// Writes the Secret; where another replica was faster, what that one wrote is taken over.
+    async fn write(&mut self, material: &Material) -> Result<(), Failure> {
+        let params = PostParams {
+            field_manager: Some(names::WEBHOOK_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let written = match &self.secret {
+            Seen::There(secret) => {
+                let mut secret = secret.clone();
+                material.write(&mut secret);
+                self.secrets
+                    .replace(&self.secret_name, &params, &secret)
+                    .await
+            }
+            Seen::NotYet | Seen::Absent => {
+                let mut secret = Secret {
+                    metadata: ObjectMeta {
+                        name: Some(self.secret_name.clone()),
+                        ..ObjectMeta::default()
+                    },
+                    ..Secret::default()
+                };
+                material.write(&mut secret);
+                self.secrets.create(&params, &secret).await
+            }
+        };
+        match written {
+            Ok(secret) => {
+                tracing::info!(?material, "certificates written");
+                self.secret = Seen::There(Box::new(secret));
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+                self.secret = Seen::new(self.secrets.get_opt(&self.secret_name).await?);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Serves what `held` holds.
+    fn serve(&mut self, held: Material) {
+        if let Some(pair) = &held.serving {
+            let before = self.in_force.serving.as_ref();
+            if before != Some(pair) {
+                if let Err(error) = self.served.replace(pair) {
+                    tracing::warn!(%error, "the serving certificate cannot be used");
+                    return;
+                }
+                tracing::info!(certificate = ?pair.certificate, "serving certificate replaced");
+                self.expiry.set("serving", pair.certificate.ends());
+            }
+            self.condition.met();
+        }
+        if let Some((certificate, _)) = &held.signing {
+            self.expiry.set("webhook-ca", certificate.ends());
+        }
+        self.in_force = held;
+    }
+
+    /// Whether every caBundle is as `material` has it, as far as was seen. Where there is no
+    /// configuration, nobody asks us.
+    fn announced(&self, material: &Material) -> bool {
+        match &self.configuration {
+            Seen::NotYet => false,
+            Seen::Absent => true,
+            Seen::There(configuration) => wrong_webhooks(configuration, material).is_empty(),
+        }
+    }
+
+    /// Writes the caBundle. False where the Secret was another by now, so that the bundle was not
+    /// written from it.
+    async fn announce(&mut self) -> Result<bool, Failure> {
+        let Seen::There(configuration) = &self.configuration else {
+            return Ok(true);
+        };
+        // A replica that is late must not take away what another has just announced.
+        let secret = self.secrets.get_opt(&self.secret_name).await?;
+        let version = |secret: &Secret| secret.meta().resource_version.clone();
+        let seen = match &self.secret {
+            Seen::There(secret) => version(secret),
+            Seen::NotYet | Seen::Absent => None,
+        };
+        if secret.as_ref().and_then(version) != seen {
+            self.secret = Seen::new(secret);
+            return Ok(false);
+        }
+        let bundle = STANDARD.encode(self.in_force.bundle());
+        let webhooks: Vec<_> = wrong_webhooks(configuration, &self.in_force)
+            .into_iter()
+            .map(|name| json!({"name": name, "clientConfig": {"caBundle": bundle}}))
+            .collect();
+        let patch = json!({
+            "apiVersion": MutatingWebhookConfiguration::api_version(&()),
+            "kind": MutatingWebhookConfiguration::kind(&()),
+            "metadata": {"name": self.configuration_name},
+            "webhooks": webhooks,
+        });
+        let params = PatchParams::apply(names::WEBHOOK_MANAGER).force();
+        let name = &self.configuration_name;
+        let written = self
+            .configurations
+            .patch(name, &params, &Patch::Apply(patch))
+            .await?;
+        self.metrics.bundle_written();
+        tracing::info!(configuration = name, "caBundle written");
+        self.configuration = Seen::There(Box::new(written));
+        Ok(true)
+    }
+}
+
+/// The webhooks whose caBundle is not `material`'s.
+fn wrong_webhooks<'a>(
+    configuration: &'a MutatingWebhookConfiguration,
+    material: &Material,
+) -> Vec<&'a str> {
+    let wanted = material.bundle();
+    let webhooks = configuration.webhooks.iter().flatten();
+    let wrong = webhooks.filter(|webhook| {
+        let bundle = webhook.client_config.ca_bundle.as_ref();
+        bundle.is_none_or(|bundle| bundle.0 != wanted.as_bytes())
+    });
+    wrong.map(|webhook| webhook.name.as_str()).collect()
+}
+
+impl<K> Seen<K> {
+    fn new(object: Option<K>) -> Self {
+        object.map_or(Self::Absent, |object| Self::There(Box::new(object)))
+    }
+}
+
+/// Why nothing could be kept.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The API server's word.
+    #[error(transparent)]
+    ApiServer(#[from] kube::Error),
+    /// Of hosts that are no names and no addresses.
+    #[error("no certificate can be made: {0}; check --tls-hosts")]
+    Issue(#[from] rcgen::Error),
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,116 @@
+//! Accepts connections: TCP, TLS, HTTP/1.1 and HTTP/2, and lets them end when the process does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use streamway_daemon::shutdown::{Phase, Shutdown};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Connections at the same time. API servers use one each; others have nothing to seek here, and
+/// must not take all the memory.
+const CONNECTIONS: usize = 256;
+
+/// Requests at the same time on one connection: Go's servers allow as many.
+const STREAMS: u32 = 250;
+
+/// Binds `address`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// Accepts until [`Phase::Closing`]; then connections take no further request (HTTP/2's GOAWAY), and
+/// shutdown waits until those that they took are answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    routes: Router,
+    shutdown: Shutdown,
+) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&connections).acquire_owned();
+        let accepted = async { (permit.await, listener.accept().await) };
+        let (permit, accepted) = tokio::select! {
+            () = shutdown.reached(Phase::Closing) => return,
+            accepted = accepted => accepted,
+        };
+        let (tcp, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: others have to close first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (tls, routes, ending) = (tls.clone(), routes.clone(), shutdown.clone());
+        shutdown.tracker().spawn(async move {
+            let _permit = permit;
+            if let Err(error) = connection(tcp, tls, routes, ending).await {
+                tracing::debug!(%address, %error, "a connection ended");
+            }
+        });
+    }
+}
+
+async fn connection(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    routes: Router,
+    shutdown: Shutdown,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    keep_alive(&tcp);
+    tcp.set_nodelay(true)?;
+    let stream = timeout(HANDSHAKE, tls.accept(tcp)).await??;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS);
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.reached(Phase::Closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+/// Has the kernel notice a peer that vanished: 30 s of silence, then three probes 10 s apart.
+fn keep_alive(tcp: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    // Without it a dead peer costs more time, nothing else.
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+}
