@@ -103,7 +103,7 @@ async fn serve(args: GatewayArgs) -> Result<(), ExitError> {
         streams: host.streams(NOUN, reply::status),
         metrics,
     };
-    host.serve((args.listen, args.metrics_listen), tls, gateway)
+    host.serve((args.listen, args.metrics_listen), None, tls, gateway)
         .await
 }
 

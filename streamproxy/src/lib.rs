@@ -16,6 +16,7 @@
 
 pub mod args;
 pub mod auth;
+mod beats;
 pub mod check;
 mod conn;
 pub mod gateway;
@@ -24,6 +25,7 @@ mod lane;
 mod listen;
 mod metrics;
 pub mod node;
+mod port;
 pub mod probe_target;
 mod relay;
 mod reply;

@@ -49,7 +49,7 @@ async fn serve(args: NodeArgs) -> Result<(), ExitError> {
         streams: host.streams(kubelet::NOUN, reply::text),
     };
     tokio::spawn(follow(kubelet, host.readiness.condition("kubelet")));
-    host.serve((args.listen, args.metrics_listen), serving, node)
+    host.serve((args.listen, args.metrics_listen), None, serving, node)
         .await
 }
 

@@ -1,12 +1,14 @@
 //! What both roles do from start to end: flags looked at, sockets bound, requests served, drained.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rustls::ServerConfig;
-use streamway_daemon::admin::{Admin, Readiness};
+use streamway_daemon::admin::{Admin, Condition, Readiness};
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::gates::FeatureGates;
 use streamway_daemon::metrics::CertificateExpiry;
@@ -19,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
 use crate::auth::AnyClientCert;
+use crate::beats::Beats;
 use crate::listen::{self, Handler};
 use crate::metrics::Metrics;
+use crate::port::Port;
 use crate::reply::Refuse;
 use crate::streaming::Streams;
 
@@ -50,13 +54,21 @@ pub(crate) fn run(
     runtime.block_on(role)
 }
 
+/// How often it is looked whether the threads live.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The process around a role.
 pub(crate) struct Host {
     pub(crate) registry: Registry,
+    /// The registry, once it is served.
+    served: Option<Arc<Registry>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gates: FeatureGates,
     pub(crate) expiry: CertificateExpiry,
     pub(crate) readiness: Readiness,
+    liveness: Readiness,
+    /// Of the threads that serve.
+    pub(crate) beats: Beats,
     pub(crate) shutdown: Shutdown,
     /// Cut at the end of the grace period.
     pub(crate) cut: CancellationToken,
@@ -76,10 +88,13 @@ impl Host {
         let expiry = CertificateExpiry::register(&mut registry);
         Ok(Self {
             registry,
+            served: None,
             metrics,
             gates,
             expiry,
             readiness: Readiness::new(),
+            liveness: Readiness::new(),
+            beats: Beats::new(),
             shutdown: Shutdown::new(args.shutdown_delay_duration, args.shutdown_grace_period),
             cut: CancellationToken::new(),
         })
@@ -135,47 +150,89 @@ impl Host {
         Ok(Arc::new(config))
     }
 
-    /// Binds, serves until a signal, drains.
+    /// Serves metrics and health on a Unix socket from now on. `--metrics-listen` then may be another
+    /// process's too, and is served only while requests are. What is registered later is not served.
+    ///
+    /// # Errors
+    ///
+    /// A socket that cannot be bound.
+    pub(crate) fn admin_socket(&mut self, path: &Path) -> Result<(), ExitError> {
+        let registry = Arc::new(std::mem::take(&mut self.registry));
+        self.served = Some(Arc::clone(&registry));
+        let admin = Admin::bind_socket(path)?;
+        self.admin(admin, registry, Phase::Ended);
+        Ok(())
+    }
+
+    fn admin(&self, admin: Admin, registry: Arc<Registry>, until: Phase) {
+        let (shutdown, readiness) = (self.shutdown.clone(), self.readiness.clone());
+        let admin = admin.alive_while(self.liveness.clone());
+        let until = async move { shutdown.reached(until).await };
+        tokio::spawn(admin.serve(registry, readiness, until));
+    }
+
+    /// Binds, serves until a signal, drains. `own` is one more port of requests.
     ///
     /// # Errors
     ///
     /// Sockets that cannot be bound, signals that cannot be listened to.
     pub(crate) async fn serve<H: Handler>(
-        self,
+        mut self,
         (listen, metrics_listen): (SocketAddr, SocketAddr),
+        own: Option<Port>,
         tls: Arc<ServerConfig>,
         handler: H,
     ) -> Result<(), ExitError> {
-        let admin = Admin::bind(metrics_listen)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        // Each thread has a socket of its own on the address, and the kernel spreads connections.
-        let listeners = (0..threads)
-            .map(|_| listen::bind(listen))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ExitError::bind("--listen", listen, &error))?;
-        let shutdown = self.shutdown;
-        let running = self.readiness.condition("running");
-        running.met();
-        let ended = shutdown.clone();
-        let admin = tokio::spawn(admin.serve(self.registry, self.readiness, async move {
-            ended.reached(Phase::Ended).await;
-        }));
-        let (tls, handler) = (TlsAcceptor::from(tls), Arc::new(handler));
-        for listener in listeners {
-            worker(
-                listener,
-                tls.clone(),
-                Arc::clone(&handler),
-                shutdown.clone(),
-            )?;
+        let busy = |error: &std::io::Error| ExitError::bind("--listen", listen, error);
+        let port = Port::share(listen, threads()).map_err(|error| busy(&error))?;
+        let mut ports = vec![port];
+        ports.extend(own);
+        let metrics = match self.served.clone() {
+            None => {
+                let registry = Arc::new(std::mem::take(&mut self.registry));
+                self.admin(Admin::bind(metrics_listen)?, registry, Phase::Ended);
+                None
+            }
+            Some(registry) => {
+                let busy = |error| ExitError::bind("--metrics-listen", metrics_listen, &error);
+                let port = Port::share(metrics_listen, 1).map_err(busy)?;
+                Some((port, registry))
+            }
+        };
+        let shutdown = self.shutdown.clone();
+        let handler = (TlsAcceptor::from(tls), Arc::new(handler));
+        let open = async {
+            // Where another process serves the same ports, it does so until this one can.
+            if metrics.is_some() {
+                self.readiness.ready().await;
+            }
+            let mut listeners: Vec<Vec<StdListener>> = Vec::new();
+            listeners.resize_with(threads(), Vec::new);
+            for port in ports {
+                let sockets = port.listen().map_err(|error| busy(&error))?;
+                for (thread, listener) in listeners.iter_mut().zip(sockets) {
+                    thread.push(listener);
+                }
+            }
+            self.start_threads(listeners, &handler)?;
+            if let Some((port, registry)) = metrics {
+                let busy = |error| ExitError::bind("--metrics-listen", metrics_listen, &error);
+                for listener in port.listen().map_err(busy)? {
+                    let admin = Admin::on(listener).map_err(busy)?;
+                    self.admin(admin, Arc::clone(&registry), Phase::Draining);
+                }
+            }
+            tracing::info!(%listen, threads = threads(), "serving");
+            Ok::<_, ExitError>(())
+        };
+        let mut signals = pin!(shutdown.on_signals());
+        tokio::select! {
+            opened = open => {
+                opened?;
+                signals.await?;
+            }
+            ended = &mut signals => ended?,
         }
-        tracing::info!(%listen, threads, "serving");
-        let draining = shutdown.clone();
-        tokio::spawn(async move {
-            draining.reached(Phase::Draining).await;
-            running.unmet("draining");
-        });
-        shutdown.on_signals().await?;
         self.cut.cancel();
         if timeout(FAREWELL, shutdown.tracker().wait()).await.is_err() {
             tracing::warn!(
@@ -183,39 +240,84 @@ impl Host {
                 "sessions left without a farewell"
             );
         }
-        admin.abort();
+        Ok(())
+    }
+
+    /// Starts a thread for each of these, and the conditions that depend on them.
+    fn start_threads<H: Handler>(
+        &self,
+        listeners: Vec<Vec<StdListener>>,
+        (tls, handler): &(TlsAcceptor, Arc<H>),
+    ) -> Result<(), ExitError> {
+        for listeners in listeners {
+            let handler = (tls.clone(), Arc::clone(handler));
+            let started = worker(listeners, handler, self.shutdown.clone(), &self.beats);
+            started.map_err(|error| {
+                ExitError::failure(format_args!(
+                    "a thread cannot start: {error}; check the limits on threads"
+                ))
+            })?;
+        }
+        tokio::spawn(self.beats.thread());
+        let living = [&self.liveness, &self.readiness].map(|health| health.condition("threads"));
+        living.iter().for_each(Condition::met);
+        tokio::spawn(watch_threads(self.beats.clone(), living));
+        let running = self.readiness.condition("running");
+        running.met();
+        let draining = self.shutdown.clone();
+        tokio::spawn(async move {
+            draining.reached(Phase::Draining).await;
+            running.unmet("draining");
+        });
         Ok(())
     }
 }
 
-/// Starts a thread that serves a listener's connections, from their first byte to their last: what a
+/// Threads that serve: one for each core.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Keeps the conditions true, for ever.
+async fn watch_threads(beats: Beats, living: [Condition; 2]) {
+    loop {
+        for condition in &living {
+            if beats.are_fresh() {
+                condition.met();
+            } else {
+                condition.unmet("a thread that serves does not answer");
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Starts a thread that serves listeners' connections, from their first byte to their last: what a
 /// connection's bytes wake is on the thread that read them. It ends with the process.
 fn worker<H: Handler>(
-    listener: std::net::TcpListener,
-    tls: TlsAcceptor,
-    handler: Arc<H>,
+    listeners: Vec<StdListener>,
+    (tls, handler): (TlsAcceptor, Arc<H>),
     shutdown: Shutdown,
-) -> Result<(), ExitError> {
-    let failed = |error: std::io::Error| {
-        ExitError::failure(format_args!(
-            "a thread cannot start: {error}; check the limits on threads"
-        ))
-    };
+    beats: &Beats,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(failed)?;
+        .build()?;
+    let beats = beats.thread();
     let serve = async move {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => listen::serve(listener, tls, handler, shutdown.clone()).await,
-            Err(error) => tracing::error!(%error, "a listener cannot be used"),
+        tokio::spawn(beats);
+        for listener in listeners {
+            let (tls, handler, shutdown) = (tls.clone(), Arc::clone(&handler), shutdown.clone());
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    tokio::spawn(listen::serve(listener, tls, handler, shutdown));
+                }
+                Err(error) => tracing::error!(%error, "a listener cannot be used"),
+            }
         }
         // Its connections and sessions run on.
         std::future::pending::<()>().await;
     };
     let thread = std::thread::Builder::new().name("serve".to_owned());
-    thread
-        .spawn(move || runtime.block_on(serve))
-        .map(drop)
-        .map_err(failed)
+    thread.spawn(move || runtime.block_on(serve)).map(drop)
 }

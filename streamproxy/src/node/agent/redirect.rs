@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::beats::Beats;
+use crate::beats::Beats;
 use socket::{KernelError, Owner};
 use table::{BEAT_ALIVE, BEAT_OPEN, Table};
 

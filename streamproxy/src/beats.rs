@@ -41,7 +41,7 @@ impl Beats {
     }
 
     /// Whether there are threads and all of them live.
-    pub(super) fn are_fresh(&self) -> bool {
+    pub(crate) fn are_fresh(&self) -> bool {
         let now = self.now();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh =
