@@ -53,8 +53,8 @@ pub use rollout_action::{
     ActionResult, RolloutAction, RolloutActionSpec, RolloutActionStatus, Verb,
 };
 pub use streaming_rollout::{
-    Adopt, Analysis, AnalysisStatus, Approval, ExcludedNode, Indicator, Mode, NextTransition,
-    NodeCounts, Objective, ObjectiveStatus, OnFailure, Phase, Prober, RollbackScope,
-    StreamingRollout, StreamingRolloutSpec, StreamingRolloutStatus, Wave, WaveNodes, WavePhase,
-    WaveStatus, Way,
+    Adopt, Analysis, AnalysisStatus, Approval, ExcludedNode, Indicator, LastAction, Mode,
+    NextTransition, NodeCounts, Objective, ObjectiveStatus, OnFailure, Phase, Prober,
+    RollbackScope, StreamingRollout, StreamingRolloutSpec, StreamingRolloutStatus, Wave, WaveNodes,
+    WavePhase, WaveStatus, Way,
 };

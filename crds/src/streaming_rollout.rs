@@ -15,7 +15,7 @@ use crate::rules::{self, DescribeValues, rule};
 
 pub use analysis::{Analysis, Indicator, Objective, Prober};
 pub use status::{
-    AnalysisStatus, ExcludedNode, NextTransition, NodeCounts, ObjectiveStatus, Phase,
+    AnalysisStatus, ExcludedNode, LastAction, NextTransition, NodeCounts, ObjectiveStatus, Phase,
     StreamingRolloutStatus, WavePhase, WaveStatus,
 };
 pub use wave::{Approval, Wave, WaveNodes};

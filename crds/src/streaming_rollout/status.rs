@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::analysis::Indicator;
 use crate::percentage::Percentage;
+use crate::rollout_action::Verb;
 use crate::rules::DescribeValues;
 
 /// Where a rollout is. Written by the controller, only when something changed.
@@ -54,6 +55,9 @@ pub struct StreamingRolloutStatus {
     /// Whether a RolloutAction Pause holds the rollout.
     #[serde(default)]
     pub paused_by_action: bool,
+    /// The last RolloutAction that was carried out. It is noted together with its effect, so that it is carried out once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_action: Option<LastAction>,
     /// Nodes that cannot take their mode, and why; the first twenty by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"]))]
@@ -196,6 +200,25 @@ pub struct ObjectiveStatus {
     pub baseline: Option<Percentage>,
     /// Whether it is met.
     pub met: bool,
+}
+
+/// A RolloutAction that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastAction {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// What was asked.
+    pub verb: Verb,
+    /// When it was carried out.
+    pub time: Time,
+    /// What was done.
+    pub message: String,
+    /// The wave that it met, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<String>,
 }
 
 /// A node that cannot take its mode.
