@@ -168,3 +168,6 @@ fn nodes(request: &Request<'_>) -> Result<(Node, Node), String> {
 fn warning(name: &str, error: &str) -> String {
     format!("streamway left the status of Node {name} as it is, because it cannot be read: {error}")
 }
+
+#[cfg(test)]
+mod tests;

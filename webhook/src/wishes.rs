@@ -69,6 +69,18 @@ impl Wishes {
     }
 }
 
+#[cfg(test)]
+impl Default for Wishes {
+    /// A cache that is never filled.
+    fn default() -> Self {
+        let (store, _) = store();
+        Self {
+            store,
+            filled: Arc::default(),
+        }
+    }
+}
+
 /// What the cache says of a node.
 #[derive(Debug, Clone)]
 pub enum Wish {

@@ -141,3 +141,6 @@ impl Rotation {
         seconds(self.certificate) / 10
     }
 }
+
+#[cfg(test)]
+mod tests;

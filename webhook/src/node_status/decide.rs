@@ -171,3 +171,6 @@ impl Operation {
         Self::Add { path, value }
     }
 }
+
+#[cfg(test)]
+mod tests;
