@@ -2,17 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod agents;
+mod apply;
 mod approver;
 pub mod args;
 mod client;
+mod control;
+mod events;
+mod hold;
 mod http;
+mod leader;
 mod lease;
+mod measure;
 mod metrics;
 mod observe;
 mod plan;
 mod prober;
+mod probes;
 mod random;
+mod run;
 mod scrape;
+mod server;
 mod uninstall;
 mod withdraw;
 
@@ -26,8 +35,8 @@ use args::{RunArgs, WithdrawArgs};
 /// # Errors
 ///
 /// Wrong flags and files end with 64, what fails at run time with 1.
-pub fn run(_args: RunArgs) -> Result<(), ExitError> {
-    Ok(())
+pub fn run(args: RunArgs) -> Result<(), ExitError> {
+    block_on(&args.logs.clone(), run::run(args))
 }
 
 /// Takes everything back, whatever else of Streamway is there or not.

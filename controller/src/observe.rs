@@ -7,9 +7,9 @@ use std::sync::Arc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, ObjectMeta};
 use kube::runtime::watcher::Config;
+use kube::{Client, Resource};
 use streamway_crds::{NodeStreaming, RolloutAction, StreamingRollout, names};
 use tokio::sync::Notify;
 
@@ -120,13 +120,25 @@ impl Own {
 
     /// Whether somebody is deleting one of them.
     pub(crate) fn is_going(&self) -> bool {
-        use kube::Resource;
-        fn going<K: Resource>(objects: Vec<Arc<K>>) -> bool {
-            objects
-                .iter()
-                .any(|object| object.meta().deletion_timestamp.is_some())
+        self.all().any(|meta| meta.deletion_timestamp.is_some())
+    }
+
+    /// Whether each that is there carries our finalizer, or none does.
+    pub(crate) fn are_held(&self, held: bool) -> bool {
+        let is_held = |meta: &ObjectMeta| {
+            let mut finalizers = meta.finalizers.iter().flatten();
+            finalizers.any(|name| name == names::WITHDRAW_FINALIZER)
+        };
+        self.all().all(|meta| is_held(&meta) == held)
+    }
+
+    fn all(&self) -> impl Iterator<Item = ObjectMeta> {
+        fn metas<K: Resource>(objects: Vec<Arc<K>>) -> Vec<ObjectMeta> {
+            objects.iter().map(|object| object.meta().clone()).collect()
         }
-        going(self.account.all()) || going(self.role.all()) || going(self.binding.all())
+        let account = metas(self.account.all());
+        let (role, binding) = (metas(self.role.all()), metas(self.binding.all()));
+        [account, role, binding].into_iter().flatten()
     }
 }
 
@@ -143,13 +155,23 @@ fn trim_node(node: &mut Node) {
     }
 }
 
-/// Which node a pod is on and whether it is ready: nothing of what runs in it.
+/// Where a node is reached from the cluster.
+pub(crate) fn address(node: &Node) -> Option<&str> {
+    let addresses = node.status.as_ref()?.addresses.as_deref()?;
+    let of = |kind: &str| addresses.iter().find(|address| address.type_ == kind);
+    let found = of("InternalIP").or_else(|| of("ExternalIP"))?;
+    Some(&found.address)
+}
+
+/// Which node a pod is on, as whom it runs, and whether it is ready: nothing of what runs in it.
 fn trim_pod(pod: &mut Pod) {
     pod.metadata.annotations = None;
     if let Some(spec) = &mut pod.spec {
         let node_name = spec.node_name.take();
+        let service_account_name = spec.service_account_name.take();
         *spec = k8s_openapi::api::core::v1::PodSpec {
             node_name,
+            service_account_name,
             ..Default::default()
         };
     }

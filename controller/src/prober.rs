@@ -61,23 +61,22 @@ pub(crate) struct Report {
 pub(crate) struct Prober {
     client: Client,
     permits: Arc<Semaphore>,
-    timeout: Duration,
     port: u16,
 }
 
 impl Prober {
-    /// At most `concurrent` at once; each step may take `timeout`; the pod echoes on `port`.
-    pub(crate) fn new(client: Client, concurrent: u16, timeout: Duration, port: u16) -> Self {
+    /// At most `concurrent` at once; the pod echoes on `port`.
+    pub(crate) fn new(client: Client, concurrent: u16, port: u16) -> Self {
         Self {
             client,
             permits: Arc::new(Semaphore::new(concurrent.into())),
-            timeout,
             port,
         }
     }
 
-    /// Tries the steps in order, to the first that fails. Waits for its turn first.
-    pub(crate) async fn probe(&self, target: &Target) -> Report {
+    /// Tries the steps in order, to the first that fails; each may take `timeout`. Waits for its turn
+    /// first.
+    pub(crate) async fn probe(&self, target: &Target, timeout: Duration) -> Report {
         // The semaphore is never closed: there is no other end to this wait.
         let _permit = self.permits.acquire().await;
         let mut report = Report {
@@ -86,7 +85,7 @@ impl Prober {
         };
         for step in [Step::Exec, Step::Attach, Step::PortForward] {
             let start = Instant::now();
-            match self.step(step, target).await {
+            match self.step(step, target, timeout).await {
                 Ok(()) => report.passed.push((step, start.elapsed())),
                 Err(error) => {
                     report.failed = Some((step, error));
@@ -97,7 +96,7 @@ impl Prober {
         report
     }
 
-    async fn step(&self, step: Step, target: &Target) -> Result<(), ProbeError> {
+    async fn step(&self, step: Step, target: &Target, timeout: Duration) -> Result<(), ProbeError> {
         let tried = async {
             match step {
                 Step::Exec => exec::exec(&self.client, target).await,
@@ -105,8 +104,8 @@ impl Prober {
                 Step::PortForward => forward::forward(&self.client, target, self.port).await,
             }
         };
-        tokio::time::timeout(self.timeout, tried)
+        tokio::time::timeout(timeout, tried)
             .await
-            .unwrap_or(Err(ProbeError::TooLong(self.timeout)))
+            .unwrap_or(Err(ProbeError::TooLong(timeout)))
     }
 }

@@ -55,11 +55,6 @@ impl OwnRights {
         }
     }
 
-    /// Whether somebody is deleting them.
-    pub(crate) async fn are_going(&self) -> Result<bool, kube::Error> {
-        Ok(self.all().await?.iter().any(Right::is_going))
-    }
-
     /// Puts the finalizer on, or takes it off while nobody is deleting them.
     pub(crate) async fn hold(&self, held: bool) -> Result<(), kube::Error> {
         for right in self.all().await? {

@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         &["translate", "spdy", "kstream", "crds", "daemon"],
     ),
     ("webhook", &["crds", "daemon"]),
-    ("controller", &["kstream", "crds", "daemon"]),
+    ("controller", &["spdy", "kstream", "crds", "daemon"]),
     ("e2e", &["spdy", "kstream", "rbac", "crds"]),
     ("xtask", &["crds", "e2e"]),
 ];

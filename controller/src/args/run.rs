@@ -32,10 +32,6 @@ pub struct RunArgs {
     #[arg(long, value_name = "PORT", default_value_t = names::PROBE_PORT)]
     pub probe_port: u16,
 
-    /// How long one step of a probe (exec, attach, port-forward) may take
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-    pub probe_timeout: Duration,
-
     /// How many nodes are probed at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrent_probes: u16,

@@ -95,12 +95,6 @@ where
         let _ = self.store.wait_until_ready().await;
     }
 
-    /// Whether the first list is here.
-    pub(crate) fn is_ready(&self) -> bool {
-        use futures_util::FutureExt;
-        self.store.wait_until_ready().now_or_never().is_some()
-    }
-
     /// The object of a name.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<K>> {
         let mut key = ObjectRef::new(name);

@@ -64,6 +64,24 @@ const OURS: [&str; 6] = [
 ];
 
 impl Counts {
+    /// Both, added; what is open is the later one's.
+    pub(crate) fn plus(self, later: Self) -> Self {
+        Self {
+            upgrades: self.upgrades.plus(later.upgrades),
+            sessions: self.sessions.plus(later.sessions),
+            open: later.open,
+        }
+    }
+
+    /// What came since an earlier look at the same process.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            upgrades: self.upgrades.since(earlier.upgrades),
+            sessions: self.sessions.since(earlier.sessions),
+            open: self.open,
+        }
+    }
+
     /// An agent's `/metrics`.
     pub(crate) fn of_agent(text: &str) -> Self {
         let mut counts = Self::default();
