@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Version, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -19,11 +23,12 @@ use tokio_rustls::TlsAcceptor;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Connections at the same time. API servers use one each; others have nothing to seek here, and
+/// Connections at the same time. API servers keep a few each, over HTTP/1.1, so that they reach every
+/// replica (`k8s.io/apiserver@v0.36.3/pkg/util/webhook/client.go`); others have nothing to seek here, and
 /// must not take all the memory.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 1024;
 
-/// Requests at the same time on one connection: Go's servers allow as many.
+/// Requests at the same time on one connection of HTTP/2: Go's servers allow as many.
 const STREAMS: u32 = 250;
 
 /// Binds `address`.
@@ -52,6 +57,7 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let routes = routes.layer(from_fn_with_state(shutdown.clone(), farewell));
     loop {
         let permit = Arc::clone(&connections).acquire_owned();
         let accepted = async { (permit.await, listener.accept().await) };
@@ -103,6 +109,18 @@ async fn connection(
             connection.await
         }
     }
+}
+
+/// While draining, the last answer on a connection is the next one: a connection that is closed later
+/// could be closed under a request that is on its way, and Go's client does not send that again.
+async fn farewell(State(shutdown): State<Shutdown>, request: Request, next: Next) -> Response {
+    let named = request.version() < Version::HTTP_2;
+    let mut response = next.run(request).await;
+    if named && !shutdown.is_ready() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// Has the kernel notice a peer that vanished: 30 s of silence, then three probes 10 s apart.
