@@ -139,7 +139,7 @@ impl Control {
     async fn act(&self, queue: &mut Queue<Subject, Chain>, writes: &mut Writes) {
         loop {
             let begun = Instant::now();
-            let observed = self.observe();
+            let observed = self.observe(queue);
             let plan = plan(&observed, Timestamp::now());
             let took = begun.elapsed();
             self.told(&observed, took);

@@ -105,6 +105,11 @@ impl<K: Clone + Eq + Hash, W> Queue<K, W> {
         }
     }
 
+    /// Whether a write about it is under way.
+    pub(crate) fn is_under_way(&self, key: &K) -> bool {
+        self.under_way.contains(key)
+    }
+
     /// Whether nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.under_way.is_empty()

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use streamway_crds::names;
 
 use super::Control;
-use crate::plan::{AgentPod, Observed, ObservedNode};
+use crate::apply::Queue;
+use crate::plan::{AgentPod, Chain, Observed, ObservedNode, Subject};
 use crate::withdraw::Ports;
 
 impl Control {
-    /// What is seen now.
-    pub(super) fn observe(&self) -> Observed {
+    /// What is seen now, while `queue` is being written.
+    pub(super) fn observe(&self, queue: &Queue<Subject, Chain>) -> Observed {
         let mut pods = self.agents_pods();
         let streamings = self.caches.streamings.all().into_iter();
         let mut streamings: HashMap<String, _> = streamings
@@ -23,6 +24,7 @@ impl Control {
                 heartbeat: self.beats.of(&name),
                 pods: pods.remove(&name).unwrap_or_default(),
                 probes: self.probing.of(&name),
+                writing: queue.is_under_way(&Subject::Node(name.clone())),
                 sessions: self.measures.sessions(&name),
                 node,
             };
