@@ -46,6 +46,9 @@ pub(crate) struct ObservedNode {
     pub(crate) pods: Vec<AgentPod>,
     /// What came of probes since this process started.
     pub(crate) probes: Probes,
+    /// Whether a chain of an earlier plan about it is still being written: nothing is planned for it
+    /// meanwhile, and it counts as begun.
+    pub(crate) writing: bool,
     /// Sessions that were open when its agent was last scraped.
     pub(crate) sessions: Option<i64>,
 }

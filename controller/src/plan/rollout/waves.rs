@@ -1,0 +1,225 @@
+//! The way forward: one step of the first wave that is not Complete.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use streamway_crds::{AnalysisStatus, Duration, Phase, StreamingRolloutStatus, Wave, WavePhase};
+
+use super::{Hold, Outcome, Round, failing};
+use crate::plan::analysis;
+use crate::plan::standing::{Stage, Standing};
+
+/// A wave waits so long for nodes that wait for something themselves, such as an agent that starts.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+pub(super) fn advance(round: &Round<'_>, hold: Option<&Hold>, outcome: &mut Outcome) {
+    let waves = &outcome.status.waves;
+    let Some(index) = waves
+        .iter()
+        .position(|wave| wave.phase != WavePhase::Complete)
+    else {
+        return;
+    };
+    let Some(wave) = round.followed.rollout.spec.waves.get(index) else {
+        return;
+    };
+    match waves.get(index).map(|wave| wave.phase) {
+        Some(WavePhase::Pending) => start(round, hold, index, wave, outcome),
+        Some(WavePhase::Progressing) => progress(round, hold, index, wave, outcome),
+        Some(WavePhase::Baking) => bake(round, hold, index, wave, outcome),
+        _ => {}
+    }
+}
+
+fn start(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outcome: &mut Outcome) {
+    let status = &mut outcome.status;
+    let Some(at) = status.waves.get_mut(index) else {
+        return;
+    };
+    at.approved |= wave.approval == streamway_crds::Approval::Automatic;
+    if !at.approved || hold.is_some() {
+        return;
+    }
+    at.phase = WavePhase::Progressing;
+    at.started_at = Some(Time(round.now));
+    at.progressed_at = Some(Time(round.now));
+    (at.bake_until, at.completed_at) = (None, None);
+    status.analysis = Some(AnalysisStatus::default());
+    outcome.tells(false, "WaveStarted", format!("wave {} begins", wave.name));
+}
+
+fn progress(
+    round: &Round<'_>,
+    hold: Option<&Hold>,
+    index: usize,
+    wave: &Wave,
+    outcome: &mut Outcome,
+) {
+    let now = round.now;
+    let over = members(round, index)
+        .filter(|one| one.stage == Stage::Over)
+        .count();
+    if let Some(at) = outcome.status.waves.get_mut(index) {
+        let before = usize::try_from(at.nodes.updated).unwrap_or(0);
+        let was_held = matches!(
+            outcome.status.phase,
+            Some(Phase::Paused | Phase::WaitingForWindow | Phase::Stalled)
+        );
+        if over > before || (was_held && hold.is_none()) {
+            at.progressed_at = Some(Time(now));
+        }
+    }
+    judge(round, index, outcome);
+    if let Some(why) = failing::why(round, index, &outcome.status, hold.is_some()) {
+        return failing::fail(round, index, &why, outcome);
+    }
+    if !settled(round, index, outcome) {
+        if let Some(deadline) = deadline(round, index, &outcome.status).filter(|_| hold.is_none()) {
+            outcome.wakes(deadline);
+        }
+        return;
+    }
+    if over == 0 || wave.bake.is_zero() {
+        return complete(round, index, wave, outcome);
+    }
+    if let Some(at) = outcome.status.waves.get_mut(index) {
+        at.phase = WavePhase::Baking;
+        at.bake_until = Some(Time(after(now, wave.bake)));
+    }
+    let message = format!(
+        "wave {} is over and is watched for {}",
+        wave.name, wave.bake
+    );
+    outcome.tells(false, "WaveBaking", message);
+}
+
+fn bake(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outcome: &mut Outcome) {
+    judge(round, index, outcome);
+    if let Some(why) = failing::why(round, index, &outcome.status, hold.is_some()) {
+        return failing::fail(round, index, &why, outcome);
+    }
+    let status = &outcome.status;
+    let until = status
+        .waves
+        .get(index)
+        .and_then(|at| at.bake_until.as_ref());
+    let until = until.map_or(round.now, |time| time.0);
+    if round.now < until {
+        return outcome.wakes(until);
+    }
+    let judged = status.analysis.as_ref().is_some_and(analysis::has_passed);
+    if judged && settled(round, index, outcome) {
+        complete(round, index, wave, outcome);
+    }
+}
+
+/// The wave is done; the next one may begin in the next step.
+pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &mut Outcome) {
+    if let Some(at) = outcome.status.waves.get_mut(index) {
+        at.phase = WavePhase::Complete;
+        at.completed_at = Some(Time(round.now));
+        at.bake_until = None;
+    }
+    outcome.tells(false, "WaveComplete", format!("wave {} is done", wave.name));
+    if index + 1 == outcome.status.waves.len() {
+        let over = round
+            .standings
+            .iter()
+            .filter(|one| one.stage == Stage::Over)
+            .count();
+        let message = format!("all waves are done, {over} nodes are over");
+        outcome.tells(false, "Complete", message);
+    }
+}
+
+/// Measures, if it is time.
+fn judge(round: &Round<'_>, index: usize, outcome: &mut Outcome) {
+    let spec = &round.followed.rollout.spec.analysis;
+    let begun: Vec<_> = members(round, index).filter(|one| one.is_begun()).collect();
+    if !begun.iter().any(|one| one.stage != Stage::OnTheWay) {
+        return;
+    }
+    let status = &mut outcome.status;
+    let started = status
+        .waves
+        .get(index)
+        .and_then(|at| at.started_at.as_ref());
+    let Some(started) = started.map(|time| time.0) else {
+        return;
+    };
+    let before = status.analysis.clone().unwrap_or_default();
+    let last = before.measured_at.as_ref().map_or(started, |time| time.0);
+    let due = after(last, spec.interval);
+    if round.now < due {
+        return outcome.wakes(due);
+    }
+    let nodes = begun.iter().filter_map(|one| round.views.get(one.node));
+    let nodes: BTreeSet<_> = nodes.map(|view| view.name.to_owned()).collect();
+    let measured = round.measured.filter(|measured| measured.since == started);
+    let judged = analysis::measure(spec, &before, measured, &nodes, round.now);
+    if judged.failures > before.failures {
+        let message = judged.message.clone().unwrap_or_default();
+        outcome.tells(true, "AnalysisFailed", message);
+    }
+    outcome.status.analysis = Some(judged);
+    outcome.wakes(after(round.now, spec.interval));
+}
+
+/// Whether every node of a wave is over, or is not waited for.
+fn settled(round: &Round<'_>, index: usize, outcome: &mut Outcome) -> bool {
+    let status = &outcome.status;
+    let progressed = status
+        .waves
+        .get(index)
+        .and_then(|at| at.progressed_at.as_ref());
+    let until = progressed.map_or(round.now, |time| {
+        let deadline = signed(round.followed.rollout.spec.progress_deadline);
+        time.0
+            .saturating_add(PATIENCE.min(deadline))
+            .unwrap_or(Timestamp::MAX)
+    });
+    let mut settled = true;
+    for one in members(round, index) {
+        settled &= match one.stage {
+            Stage::Over | Stage::Excluded => true,
+            Stage::Waits(_) if until <= round.now => true,
+            Stage::Waits(_) => {
+                outcome.wakes(until);
+                false
+            }
+            _ => false,
+        };
+    }
+    settled
+}
+
+/// When a wave that brings no node over has failed.
+pub(super) fn deadline(
+    round: &Round<'_>,
+    index: usize,
+    status: &StreamingRolloutStatus,
+) -> Option<Timestamp> {
+    let progressed = status.waves.get(index)?.progressed_at.as_ref()?;
+    Some(after(
+        progressed.0,
+        round.followed.rollout.spec.progress_deadline,
+    ))
+}
+
+pub(super) fn members<'a>(
+    round: &Round<'a>,
+    index: usize,
+) -> impl Iterator<Item = &'a Standing> + use<'a> {
+    round.standings.iter().filter(move |one| one.wave == index)
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    time.saturating_add(signed(duration))
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// The schema lets a duration be a year at most.
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration.get()).unwrap_or(SignedDuration::MAX)
+}
