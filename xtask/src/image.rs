@@ -1,4 +1,4 @@
-//! `cargo xtask image`: the stream proxy's container image, without a container builder.
+//! `cargo xtask image`: Streamway's container image, without a container builder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use streamway_e2e::{image, run};
 
 use crate::binary;
 
-/// Put the stream proxy's container image together, without Docker.
+/// Put Streamway's container image together, without Docker.
 #[derive(Debug, clap::Args)]
 #[command(after_help = TEACH)]
 pub(crate) struct Args {
@@ -22,37 +22,43 @@ pub(crate) struct Args {
 }
 
 const TEACH: &str = "\
-The binary is linked statically, against glibc 2.34 or later, and is all that the image holds; it
-runs as user 65532. The same source on the same toolchain gives the same digest, in whatever folder.
+The programs (streamproxy, controller, webhook) are linked statically, against glibc 2.34 or later, and
+are all that the image holds; it runs as user 65532. The same source on the same toolchain gives the
+same digest, in whatever folder.
 
-  cargo xtask image --name registry.example.com/streamway/streamproxy:0.1.0
-  ctr -n k8s.io images import target/image/streamproxy.tar       onto a node
-  skopeo copy oci-archive:target/image/streamproxy.tar docker://registry.example.com/…";
+  cargo xtask image --name registry.example.com/streamway/streamway:0.1.0
+  ctr -n k8s.io images import target/image/streamway.tar       onto a node
+  skopeo copy oci-archive:target/image/streamway.tar docker://registry.example.com/…";
 
 fn default_name() -> String {
-    format!("{}:{}", image::STREAMPROXY, env!("CARGO_PKG_VERSION"))
+    format!("{}:{}", image::STREAMWAY, env!("CARGO_PKG_VERSION"))
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let (root, target) = binary::workspace()?;
-    let path = build(&root, &target)?;
-    let program = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    ensure!(is_static(&program), "{} is not static", path.display());
-    let made = image::streamproxy(&args.name, &program)?;
+    let built = build(&root, &target)?;
+    let mut programs = Vec::new();
+    for program in image::PROGRAMS {
+        let path = built.join(program);
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        ensure!(is_static(&bytes), "{} is not static", path.display());
+        println!("{program} ({} MiB)", bytes.len() / (1 << 20));
+        programs.push((program, bytes));
+    }
+    let made = image::streamway(&args.name, &programs)?;
     let folder = args.output.unwrap_or_else(|| target.join("image"));
     fs::create_dir_all(&folder)?;
-    let archive = folder.join("streamproxy.tar");
+    let archive = folder.join("streamway.tar");
     made.write_archive(&archive)?;
-    made.write_layout(&folder.join("streamproxy"))?;
-    let size = program.len() / (1 << 20);
-    println!("{} ({size} MiB)", args.name);
+    made.write_layout(&folder.join("streamway"))?;
+    println!("{}", args.name);
     println!("{}", made.digest());
     println!("{}", archive.display());
     Ok(())
 }
 
-/// Builds the static binary. It has a target folder's part of its own, since cargo keeps what it built
-/// with other flags elsewhere only where the target is said.
+/// Builds the static programs, and tells where they are. They have a part of the target folder of their
+/// own, since cargo keeps what it built with other flags elsewhere only where the target is said.
 fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     let host = host()?;
     let home = std::env::var("CARGO_HOME")
@@ -65,7 +71,7 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf> {
         format!("--remap-path-prefix={home}=/cargo"),
     ];
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    println!("building streamproxy, static and optimized …");
+    println!("building the programs, static and optimized …");
     let mut command = Command::new(cargo);
     command.current_dir(root);
     command.args([
@@ -76,12 +82,14 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf> {
         "--target",
         &host,
     ]);
-    command.args(["--package", "streamway-streamproxy"]);
+    for program in image::PROGRAMS {
+        command.args(["--package", &format!("streamway-{program}")]);
+    }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     command.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     let status = command.status().context("starting cargo")?;
     ensure!(status.success(), "cargo build failed");
-    Ok(target.join(&host).join("release/streamproxy"))
+    Ok(target.join(&host).join("release"))
 }
 
 /// What the compiler builds for here.

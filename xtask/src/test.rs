@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use streamway_e2e::image::PROGRAMS;
 
 use crate::binary;
 
@@ -25,10 +26,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("the tests on real clusters were left out, as asked for (--no-e2e)");
         return Ok(());
     }
-    // The binary that the tests run, and what they are tested against.
-    let streamproxy = binary::streamproxy(false)?;
-    if !streamproxy.exists() {
-        bail!("cargo built no {}", streamproxy.display());
+    // The programs that the tests run, and what they are tested against.
+    let programs = binary::programs()?;
+    for program in PROGRAMS.map(|program| programs.join(program)) {
+        if !program.exists() {
+            bail!("cargo built no {}", program.display());
+        }
     }
     streamway_e2e::install::require_root("the tests on real clusters")?;
     streamway_e2e::prepare()?;

@@ -155,9 +155,12 @@ impl Cluster {
             // There is no controller manager that would make service accounts.
             flag("disable-admission-plugins", "ServiceAccount");
         }
-        if plan.metrics_server {
-            // There is no kube-proxy, so a Service's address leads nowhere.
+        if plan.metrics_server || plan.services {
+            // There is no kube-proxy here, so a Service's address leads nowhere from the host: aggregated
+            // API servers and webhooks are reached by their endpoints.
             flag("enable-aggregator-routing", "true");
+        }
+        if plan.metrics_server {
             for (name, file) in [
                 ("proxy-client-cert-file", "front-proxy-client.crt"),
                 ("proxy-client-key-file", "front-proxy-client.key"),

@@ -24,6 +24,7 @@ pub struct Builder {
     pub(super) feature_gates: String,
     pub(super) controllers: bool,
     pub(super) metrics_server: bool,
+    pub(super) services: bool,
     pub(super) nodes: Vec<Node>,
     pub(super) keep: bool,
 }
@@ -38,6 +39,7 @@ impl Builder {
             feature_gates: String::new(),
             controllers: false,
             metrics_server: false,
+            services: false,
             nodes: Vec::new(),
             keep: false,
         }
@@ -81,8 +83,22 @@ impl Builder {
         self
     }
 
+    /// Adds a kube-proxy of the API server's version on each node: pods reach Services by their
+    /// addresses, the API server's own among them. API servers reach webhooks by their Services
+    /// without one. Who a Service's pods are the controllers know.
+    pub fn services(mut self, wanted: bool) -> Self {
+        self.services = wanted;
+        self.controllers |= wanted;
+        self
+    }
+
     /// Adds a node with a kubelet of this version, and a stream proxy before it or none.
     pub fn node(mut self, name: &str, kubelet: &str, proxy: Option<Proxy>) -> Self {
+        self.add(name, kubelet, proxy);
+        self
+    }
+
+    pub(super) fn add(&mut self, name: &str, kubelet: &str, proxy: Option<Proxy>) {
         // More than eight clusters of 200 nodes do not fit the machine anyway.
         let index = u8::try_from(self.nodes.len() + 1).unwrap_or(u8::MAX);
         self.nodes.push(Node {
@@ -91,7 +107,6 @@ impl Builder {
             proxy,
             index,
         });
-        self
     }
 
     /// The cluster outlives its maker, until `cargo xtask cluster down`.
@@ -144,10 +159,7 @@ impl Builder {
                     "bringing up {}, kubelet {}{behind}",
                     node.name, node.kubelet
                 ),
-                || {
-                    cluster.start_node(node)?;
-                    cluster.settle(node)
-                },
+                || cluster.bring_up(node),
             )?;
         }
         if plan.metrics_server {
@@ -171,6 +183,9 @@ impl Builder {
         if self.controllers {
             build::kubernetes(&self.api_server, "kube-controller-manager")?;
             build::kubernetes(&self.api_server, "kube-scheduler")?;
+        }
+        if self.services {
+            build::kubernetes(&self.api_server, "kube-proxy")?;
         }
         for node in &self.nodes {
             build::kubernetes(&node.kubelet, "kubelet")?;

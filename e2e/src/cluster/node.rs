@@ -1,4 +1,4 @@
-//! One node: a network namespace with its containerd, kubelet and, if asked for, stream proxy.
+//! One node: a network namespace with its containerd and, if asked for, stream proxy.
 
 use std::fs;
 use std::net::TcpStream;
@@ -10,9 +10,8 @@ use anyhow::{Context, Result};
 
 use super::ledger::{Item, MARK, cgroups};
 use super::{Cluster, Proxy};
-use crate::pki::Pair;
 use crate::run::{self, command};
-use crate::{build, image, wait};
+use crate::{image, wait};
 
 /// Where containerd, runc, CNI's library and the kubelet write whatever they are told. A node has a
 /// mount namespace of its own, in which each of these is a folder of the node's: so nodes do not
@@ -53,16 +52,9 @@ impl Cluster {
         fs::create_dir_all(folder.join("cni"))?;
         self.make_network(node)?;
         self.make_cgroup(node)?;
-        let containerd = self.start_containerd(node, &folder)?;
-        let hosts = [
-            node.name.clone(),
-            self.address(node),
-            "127.0.0.1".to_owned(),
-        ];
-        let serving = self
-            .authority
-            .server(&format!("{}-kubelet", node.name), &hosts)?;
-        self.start_kubelet(node, &folder, &serving, containerd)?;
+        self.start_containerd(node, &folder)?;
+        self.identify_kubelet(node)?;
+        self.start_kubelet(node, &node.kubelet)?;
         if node.proxy.is_some() {
             self.start_proxy(node)?;
         }
@@ -73,13 +65,19 @@ impl Cluster {
         self.folder.join(&node.name)
     }
 
+    /// The folder that one of `FIXED`, or what is in it, is on the node.
+    pub(super) fn fixed(&self, node: &Node, path: &str) -> PathBuf {
+        let path = path.trim_start_matches('/');
+        self.node_folder(node).join("fixed").join(path)
+    }
+
     /// The node's address.
     pub fn address(&self, node: &Node) -> String {
         format!("{}.0.{}", self.prefix(), 10 + node.index)
     }
 
     /// The network namespace's, the cgroup's and the CNI network's name.
-    fn namespace(&self, node: &Node) -> String {
+    pub(super) fn namespace(&self, node: &Node) -> String {
         format!("sw{}-{}", self.slot, node.name)
     }
 
@@ -152,8 +150,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Its number: the kubelet lives in its mount namespace.
-    fn start_containerd(&self, node: &Node, folder: &Path) -> Result<u32> {
+    fn start_containerd(&self, node: &Node, folder: &Path) -> Result<()> {
         let path = folder.display();
         let network = serde_json::json!({
             "cniVersion": "0.4.0",
@@ -192,91 +189,26 @@ impl Cluster {
             "sh",
         ]);
         containerd.arg(folder.join("fixed")).arg(FIXED.join(" "));
-        let pid = self.start(
+        self.start(
             &format!("{}-containerd", node.name),
             containerd.args(["containerd", "-c"]).arg(file),
         )?;
-        let socket = folder.join("c.sock");
         let archive = self.folder.join("box.tar");
         wait::until(
             "containerd takes the image",
             Duration::from_secs(30),
-            || {
-                let mut ctr = Command::new("ctr");
-                ctr.env(MARK, &self.folder);
-                ctr.arg("-a")
-                    .arg(&socket)
-                    .args(["-n", "k8s.io", "images", "import"])
-                    .arg(&archive);
-                run::output(&mut ctr).map(Some)
-            },
+            || self.import(node, &archive).map(Some),
         )
-        .with_context(|| run::tail_of(&self.log(&format!("{}-containerd", node.name)), 10))?;
-        Ok(pid)
+        .with_context(|| run::tail_of(&self.log(&format!("{}-containerd", node.name)), 10))
     }
 
-    fn start_kubelet(
-        &self,
-        node: &Node,
-        folder: &Path,
-        serving: &Pair,
-        containerd: u32,
-    ) -> Result<()> {
-        let program = build::kubernetes(&node.kubelet, "kubelet")?;
-        // Behind a proxy the kubelet keeps the port and gives the node's address to the proxy.
-        let address = if node.proxy.is_some() {
-            "127.0.0.1"
-        } else {
-            "0.0.0.0"
-        };
-        let minor: u32 = node
-            .kubelet
-            .split('.')
-            .nth(1)
-            .and_then(|m| m.parse().ok())
-            .unwrap_or(0);
-        let cgroup_v1 = if minor >= 31 {
-            "failCgroupV1: false\n"
-        } else {
-            ""
-        };
-        let config = format!(
-            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{cgroup_v1}\
-             failSwapOn: false\ncgroupDriver: cgroupfs\ncgroupRoot: /{}\n\
-             containerRuntimeEndpoint: unix://{}\n\
-             authentication:\n  anonymous: {{enabled: false}}\n  webhook: {{enabled: true}}\n  \
-             x509: {{clientCAFile: {}}}\n\
-             authorization: {{mode: Webhook}}\naddress: {address}\n\
-             tlsCertFile: {}\ntlsPrivateKeyFile: {}\n\
-             enforceNodeAllocatable: []\nclusterDomain: cluster.local\n\
-             evictionHard: {{memory.available: \"50Mi\", nodefs.available: \"1%\", imagefs.available: \"1%\"}}\n",
-            self.namespace(node),
-            folder.join("c.sock").display(),
-            self.folder.join("ca.crt").display(),
-            serving.certificate.display(),
-            serving.key.display(),
-        );
-        let file = folder.join("kubelet.yaml");
-        fs::write(&file, config)?;
-        let mut kubelet = self.in_node(node, Path::new("nsenter"));
-        kubelet
-            .arg(format!("--mount=/proc/{containerd}/ns/mnt"))
-            .arg(program);
-        kubelet
-            .arg("--config")
-            .arg(file)
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig());
-        kubelet.args([
-            "--hostname-override",
-            &node.name,
-            "--node-ip",
-            &self.address(node),
-        ]);
-        kubelet.arg("--root-dir").arg(folder.join("kubelet"));
-        kubelet.arg("--cert-dir").arg(folder.join("kubelet-pki"));
-        self.start(&format!("{}-kubelet", node.name), &mut kubelet)?;
-        Ok(())
+    /// Gives a node the image of an archive.
+    pub fn import(&self, node: &Node, archive: &Path) -> Result<()> {
+        let mut ctr = Command::new("ctr");
+        ctr.env(MARK, &self.folder);
+        ctr.arg("-a").arg(self.node_folder(node).join("c.sock"));
+        ctr.args(["-n", "k8s.io", "images", "import"]).arg(archive);
+        run::output(&mut ctr).map(drop)
     }
 
     /// Starts the node's stream proxy, as its own user.

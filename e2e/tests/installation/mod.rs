@@ -1,7 +1,6 @@
 //! An installation of the gateway in a cluster, made as `docs/gateway.md` says.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,27 +8,16 @@ use anyhow::{Context, Result, ensure};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::install::Kubectl as Which;
 use streamway_e2e::kubectl::Kubectl;
-use streamway_e2e::{image, run, streamproxy, wait};
+use streamway_e2e::product::{self, repository};
+use streamway_e2e::{image, run, wait};
 
 pub(crate) const NAMESPACE: &str = "streamway-gateway";
 pub(crate) const DEPLOYMENT: &str = "deployment/streamway-gateway";
 
-/// Into a node's containerd: `$STREAMPROXY_IMAGE` as `cargo xtask image` writes it, or one with the
-/// binary that cargo built for tests.
+/// Into a node's containerd.
 pub(crate) fn import_image(cluster: &Cluster, node: &str) -> Result<()> {
-    let archive = match std::env::var_os("STREAMPROXY_IMAGE") {
-        Some(path) => path.into(),
-        None => {
-            let name = format!("{}:{}", image::STREAMPROXY, env!("CARGO_PKG_VERSION"));
-            let archive = cluster.file("streamproxy.tar");
-            image::streamproxy_with_libraries(&name, &streamproxy()?)?.write_archive(&archive)?;
-            archive
-        }
-    };
-    let mut ctr = Command::new("ctr");
-    ctr.arg("-a").arg(cluster.file(node).join("c.sock"));
-    ctr.args(["-n", "k8s.io", "images", "import"]).arg(archive);
-    run::output(&mut ctr).map(drop)
+    let archive = product::archive(&cluster.file(""))?;
+    cluster.import(cluster.node(node)?, &archive)
 }
 
 /// Puts the sample and what it builds on into a folder, and does what the document says there.
@@ -81,10 +69,7 @@ pub(crate) fn write_site(
     let addresses = "https://192.0.2.11:6443,https://192.0.2.12:6443,https://192.0.2.13:6443";
     let own = [
         (theirs.as_str(), ours.as_str()),
-        (
-            "registry.example.com/streamway/streamproxy",
-            image::STREAMPROXY,
-        ),
+        ("registry.example.com/streamway/streamway", image::STREAMWAY),
         (addresses, &cluster.url()),
     ];
     for (theirs, ours) in own.iter().chain(names) {
@@ -138,8 +123,4 @@ pub(crate) fn through(pod: &str) -> [String; 2] {
         format!("--server=https://{pod}:6443"),
         "--tls-server-name=gateway.example.com".to_owned(),
     ]
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
