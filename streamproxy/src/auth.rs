@@ -22,13 +22,15 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use streamway_daemon::admin::Condition;
 use streamway_daemon::exit::ExitError;
-use streamway_daemon::gates::{FeatureGate, FeatureGates};
+use streamway_daemon::gates::FeatureGate;
 use streamway_daemon::metrics::CertificateExpiry;
 use streamway_daemon::tls::ClientCa;
 use tokio::time::timeout;
 
 use crate::args::{AuthorizationMode, NodeArgs};
+use crate::serve::Host;
 pub use authenticate::Authenticator;
 pub use authorize::Authorizer;
 pub(crate) use bearer::{bearer_to_authorization, has_token};
@@ -112,36 +114,46 @@ pub(crate) struct Auth {
     pub(crate) authorizer: Authorizer,
 }
 
-/// Sets both up as the flags say, and keeps the client CA current.
-pub(crate) async fn configure(
-    args: &NodeArgs,
-    node: &str,
-    gates: FeatureGates,
-    expiry: &CertificateExpiry,
-) -> Result<Auth, ExitError> {
-    let webhook = args.authorization_mode == AuthorizationMode::Webhook;
-    let client = match (
+/// The API server that the flags name, or the pod's.
+///
+/// # Errors
+///
+/// A kubeconfig or service account that cannot be used.
+pub(crate) async fn client(args: &NodeArgs) -> Result<Option<Client>, ExitError> {
+    match (
         &args.kubeconfig,
         std::env::var_os("KUBERNETES_SERVICE_HOST"),
     ) {
-        (Some(path), _) => Some(from_kubeconfig(path).await?),
-        (None, Some(_)) => Some(in_cluster()?),
-        (None, None) if webhook => {
-            return Err(ExitError::usage(
-                "--authorization-mode Webhook needs an API server to ask; give --kubeconfig, or \
-                 --authorization-mode AlwaysAllow for a try without a cluster",
-            ));
-        }
-        (None, None) => None,
-    };
-    let client_ca = client_ca(args, client.as_ref(), expiry)?;
+        (Some(path), _) => from_kubeconfig(path).await.map(Some),
+        (None, Some(_)) => in_cluster().map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Sets both up as the flags say, asking the API server by `client`, and keeps the client CA current.
+pub(crate) fn configure(
+    args: &NodeArgs,
+    node: &str,
+    client: Option<Client>,
+    host: &Host,
+) -> Result<Auth, ExitError> {
+    let webhook = args.authorization_mode == AuthorizationMode::Webhook;
+    if webhook && client.is_none() {
+        return Err(ExitError::usage(
+            "--authorization-mode Webhook needs an API server to ask; give --kubeconfig, or \
+             --authorization-mode AlwaysAllow for a try without a cluster",
+        ));
+    }
+    let client_ca = client_ca(args, client.as_ref(), host)?;
     if client.is_none() && client_ca.is_none() && !args.anonymous_auth {
         return Err(ExitError::usage(
             "nobody could authenticate; give --kubeconfig, --client-ca-file or --anonymous-auth",
         ));
     }
     let authenticator = Authenticator::new(client_ca, client.clone(), args.anonymous_auth);
-    let create = gates.enabled(FeatureGate::AuthorizeNodeProxyCreateForStreaming);
+    let create = host
+        .gates
+        .enabled(FeatureGate::AuthorizeNodeProxyCreateForStreaming);
     let authorizer = Authorizer::new(client.filter(|_| webhook), node, create);
     Ok(Auth {
         authenticator,
@@ -179,9 +191,9 @@ fn in_cluster() -> Result<Client, ExitError> {
 fn client_ca(
     args: &NodeArgs,
     client: Option<&Client>,
-    expiry: &CertificateExpiry,
+    host: &Host,
 ) -> Result<Option<Arc<ClientCa>>, ExitError> {
-    let expiry = expiry.clone();
+    let expiry = host.expiry.clone();
     if let Some(path) = &args.client_ca_file {
         let ca = Arc::new(ClientCa::from_file("--client-ca-file", path)?);
         let watched = Arc::clone(&ca);
@@ -193,13 +205,20 @@ fn client_ca(
     };
     let ca = Arc::new(ClientCa::empty());
     let followed = Arc::clone(&ca);
-    tokio::spawn(async move { follow_cluster_ca(&followed, client, &expiry).await });
+    // Until it is read no certificate is accepted.
+    let read = host.readiness.condition("client-ca");
+    tokio::spawn(async move { follow_cluster_ca(&followed, client, &expiry, read).await });
     Ok(Some(ca))
 }
 
 /// Reads `kube-system/extension-apiserver-authentication` again and again; what cannot be read or
 /// used leaves the last in force.
-async fn follow_cluster_ca(ca: &ClientCa, client: Client, expiry: &CertificateExpiry) {
+async fn follow_cluster_ca(
+    ca: &ClientCa,
+    client: Client,
+    expiry: &CertificateExpiry,
+    is_read: Condition,
+) {
     let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
     loop {
         let read = timeout(CA_TIMEOUT, maps.get("extension-apiserver-authentication")).await;
@@ -222,8 +241,8 @@ async fn follow_cluster_ca(ca: &ClientCa, client: Client, expiry: &CertificateEx
             Ok(Err(error)) => tracing::warn!(%error, "the cluster's client CA cannot be read"),
             Err(_) => tracing::warn!("the cluster's client CA cannot be read: no answer in 30 s"),
         }
-        // Sooner while there is none: until then no certificate is accepted.
         let pause = if ca.is_loaded() {
+            is_read.met();
             CA_PERIOD
         } else {
             Duration::from_secs(2)

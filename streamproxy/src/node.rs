@@ -3,7 +3,7 @@
 //! Nothing of a request reaches the kubelet before its caller is authenticated and authorized as a
 //! kubelet would do it; the proxy then speaks to the kubelet as itself.
 
-pub(crate) mod agent;
+mod agent;
 mod declared;
 mod handler;
 mod kubelet;
@@ -15,10 +15,11 @@ use streamway_daemon::admin::Condition;
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::tls::OwnCert;
 
-use crate::args::NodeArgs;
+use crate::args::{NodeArgs, TrafficFrom};
 use crate::serve::{self, Host};
 use crate::upstream::{Tls, verifier};
 use crate::{auth, reply};
+use agent::{Agent, AgentMetrics, Identity};
 use handler::Node;
 use kubelet::Kubelet;
 
@@ -33,15 +34,40 @@ pub fn run(args: NodeArgs) -> Result<(), ExitError> {
 }
 
 async fn serve(args: NodeArgs) -> Result<(), ExitError> {
-    // Everything that can be wrong is looked at before anything is bound.
-    let host = Host::new(&args.serve, true)?;
-    let tls = tls(&args, &host)?;
-    let kubelet = Arc::new(Kubelet::new(&args.kubelet, &tls).map_err(ExitError::usage)?);
+    // Everything that can be wrong is looked at before requests are taken.
+    let mut host = Host::new(&args.serve, true)?;
     let name = node_name(&args)?;
     let listen = args.listen.ip().to_string();
     let hosts = [name.as_str(), "localhost", "127.0.0.1", &listen].map(str::to_owned);
     let serving = host.tls(&args.serve, &hosts, true)?;
-    let auth = auth::configure(&args, &name, host.gates, &host.expiry).await?;
+    let metrics = AgentMetrics::register(&mut host.registry);
+    if let Some(path) = &args.agent.admin_socket {
+        host.admin_socket(path)?;
+    }
+    let identity = match args.agent.rotate_certificates {
+        true => Some(Identity::obtain(&args.agent, &name, metrics.clone()).await?),
+        false => None,
+    };
+    let tls = tls(&args, &host, identity.as_ref())?;
+    let kubelet = Arc::new(Kubelet::new(&args.kubelet, &tls).map_err(ExitError::usage)?);
+    let client = match &identity {
+        Some(identity) => Some(identity.client()),
+        None => auth::client(&args).await?,
+    };
+    let auth = auth::configure(&args, &name, client.clone(), &host)?;
+    let own = match args.agent.traffic {
+        TrafficFrom::Unmanaged => None,
+        TrafficFrom::NodeStreaming => {
+            let agent = Agent {
+                args: &args,
+                node: &name,
+                client,
+                identity,
+                metrics,
+            };
+            Some(agent.start(&host)?)
+        }
+    };
     let node = Node {
         authenticator: auth.authenticator,
         authorizer: auth.authorizer,
@@ -49,7 +75,7 @@ async fn serve(args: NodeArgs) -> Result<(), ExitError> {
         streams: host.streams(kubelet::NOUN, reply::text),
     };
     tokio::spawn(follow(kubelet, host.readiness.condition("kubelet")));
-    host.serve((args.listen, args.metrics_listen), None, serving, node)
+    host.serve((args.listen, args.metrics_listen), own, serving, node)
         .await
 }
 
@@ -72,7 +98,7 @@ async fn follow(kubelet: Arc<Kubelet>, reachable: Condition) {
 }
 
 /// TLS toward the kubelet.
-fn tls(args: &NodeArgs, host: &Host) -> Result<Tls, ExitError> {
+fn tls(args: &NodeArgs, host: &Host, identity: Option<&Identity>) -> Result<Tls, ExitError> {
     let authority = match (
         &args.kubelet_certificate_authority,
         args.kubelet_insecure_skip_tls_verify,
@@ -91,13 +117,19 @@ fn tls(args: &NodeArgs, host: &Host) -> Result<Tls, ExitError> {
         .kubelet_client_certificate
         .as_ref()
         .zip(args.kubelet_client_key.as_ref());
+    let files = match (identity, files) {
+        (Some(identity), _) => Some((
+            ("--cert-dir", identity.file()),
+            ("--cert-dir", identity.file()),
+        )),
+        (None, Some((certificate, key))) => Some((
+            ("--kubelet-client-certificate", certificate.as_path()),
+            ("--kubelet-client-key", key.as_path()),
+        )),
+        (None, None) => None,
+    };
     let client = files
-        .map(|(certificate, key)| {
-            OwnCert::client(
-                ("--kubelet-client-certificate", certificate),
-                ("--kubelet-client-key", key),
-            )
-        })
+        .map(|(certificate, key)| OwnCert::client(certificate, key))
         .transpose()?;
     if let Some(client) = &client {
         host.watch("kubelet-client", client);

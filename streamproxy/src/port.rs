@@ -124,6 +124,7 @@ fn prefer_newest(socket: &Socket, count: usize) {
         len: 4,
         filter: steps.as_mut_ptr(),
     };
+    let length = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or(0);
     // SAFETY: the descriptor is open for as long as `socket` is borrowed; the kernel reads
     // `sock_fprog` and the four instructions that it points to, and both live until it has.
     #[allow(unsafe_code)]
@@ -133,7 +134,7 @@ fn prefer_newest(socket: &Socket, count: usize) {
             libc::SOL_SOCKET,
             libc::SO_ATTACH_REUSEPORT_CBPF,
             (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
+            length,
         )
     };
     if status != 0 {

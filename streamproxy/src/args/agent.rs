@@ -20,7 +20,7 @@ pub struct AgentArgs {
         conflicts_with_all = ["kubeconfig", "kubelet_client_certificate"])]
     pub rotate_certificates: bool,
 
-    /// Folder of that certificate and its key, in streamproxy-client-current.pem; a good one that is
+    /// Folder of that certificate and its key, in streamway-client-current.pem; a good one that is
     /// there is used
     #[arg(long, value_name = "DIR", default_value = "/var/lib/streamway/pki")]
     pub cert_dir: PathBuf,

@@ -72,6 +72,7 @@ pub(super) struct Redirection {
 pub(super) struct Redirect {
     wishes: SyncSender<Wanted>,
     state: watch::Receiver<State>,
+    obstacle: Option<String>,
 }
 
 impl Redirect {
@@ -84,6 +85,8 @@ impl Redirect {
         redirection: Redirection,
         in_use: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
+        // A table that gets no beats changes nothing.
+        let obstacle = Held::new(&redirection).err().map(|error| cannot(&error));
         let (wishes, wished) = sync_channel(16);
         let (told, state) = watch::channel(State::Kubelet);
         let mut keeper = Keeper {
@@ -96,7 +99,16 @@ impl Redirect {
         std::thread::Builder::new()
             .name("redirect".to_owned())
             .spawn(move || keeper.run(&wished))?;
-        Ok(Self { wishes, state })
+        Ok(Self {
+            wishes,
+            state,
+            obstacle,
+        })
+    }
+
+    /// Why a table could not be had when this started.
+    pub(super) fn obstacle(&self) -> Option<&str> {
+        self.obstacle.as_deref()
     }
 
     /// Says where traffic is wanted. Wishing again changes nothing.
@@ -115,6 +127,10 @@ impl Redirect {
     pub(super) fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
+}
+
+fn cannot(error: &KernelError) -> String {
+    format!("the redirection cannot be made: {error}")
 }
 
 struct Keeper<F> {
@@ -162,7 +178,7 @@ impl<F: Fn() -> bool> Keeper<F> {
                 Ok(held) => self.held = Some(held),
                 Err(error) => {
                     self.retry = Some(Instant::now() + RETRY);
-                    return State::Failed(format!("the redirection cannot be made: {error}"));
+                    return State::Failed(cannot(&error));
                 }
             }
         }

@@ -88,7 +88,7 @@ impl Batch {
 
 /// A netlink header (its length as if nothing followed) and a `struct nfgenmsg`.
 fn message(bytes: &mut Vec<u8>, (kind, flags, number): (u16, u16, u32), resource: u16, family: u8) {
-    bytes.extend((HEADER as u32 + 4).to_ne_bytes());
+    bytes.extend(20_u32.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
     bytes.extend(number.to_ne_bytes());

@@ -298,7 +298,7 @@ fn inside_redirected() {
 #[ignore = "runs in a network namespace"]
 fn inside_other_kubelet() {
     server("0.0.0.0:10250", "other kubelet");
-    let _ = std::io::stdin().read(&mut [0]);
+    let _ = io::stdin().read(&mut [0]);
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn inside_holder() {
     let (beats, _runtime) = living();
     let redirect = redirect(&beats, || false);
     redirect.have(Wanted::Agent, &State::Agent);
-    let _ = std::io::stdin().read(&mut [0]);
+    let _ = io::stdin().read(&mut [0]);
 }
 
 #[test]
