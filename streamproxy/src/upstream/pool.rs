@@ -127,6 +127,7 @@ impl Pooled {
             Ok(response) => Ok(response.map(|body| Leased {
                 body,
                 held: Some(Held::Own(Box::new((self, pool)))),
+                ahead: None,
             })),
             Err(mut error) => Err(Lost {
                 request: error.take_message(),
@@ -142,6 +143,8 @@ impl Pooled {
 pub(crate) struct Leased {
     body: Incoming,
     held: Option<Held>,
+    /// What comes next, where it is known.
+    ahead: Option<Option<Result<Frame<Bytes>, hyper::Error>>>,
 }
 
 /// What a body has of its connection.
@@ -159,6 +162,7 @@ impl Leased {
         Self {
             body,
             held: Some(Held::Shared { _part: part }),
+            ahead: None,
         }
     }
 
@@ -174,6 +178,30 @@ impl Leased {
     }
 }
 
+impl Leased {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(ahead);
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(Held::Own(held)) = &mut self.held
+        {
+            if Pin::new(&mut held.0.connection).poll(cx).is_ready() {
+                self.held = None;
+            }
+            polled = Pin::new(&mut self.body).poll_frame(cx);
+        }
+        if let Poll::Ready(None) = polled {
+            self.end();
+        }
+        polled
+    }
+}
+
 impl Body for Leased {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -183,27 +211,32 @@ impl Body for Leased {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(Held::Own(held)) = &mut this.held
+        let polled = this.poll_next(cx);
+        // The end of a body of no said length mostly comes with its last bytes. Who knows it then can
+        // send both at once: in HTTP/2 that saves a frame, a TLS record and a system call. Watches have
+        // no end to look for.
+        if let (Poll::Ready(Some(Ok(_))), Some(Held::Own(_))) = (&polled, &this.held)
+            && !this.body.is_end_stream()
+            && let Poll::Ready(next) = this.poll_next(cx)
         {
-            if Pin::new(&mut held.0.connection).poll(cx).is_ready() {
-                this.held = None;
-            }
-            polled = Pin::new(&mut this.body).poll_frame(cx);
-        }
-        if let Poll::Ready(None) = polled {
-            this.end();
+            this.ahead = Some(next);
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.ahead {
+            Some(ahead) => ahead.is_none(),
+            None => self.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.ahead {
+            // hyper's counts what is left in it, without what was taken out.
+            Some(_) => SizeHint::default(),
+            None => self.body.size_hint(),
+        }
     }
 }
 
