@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use streamway_e2e::{peer, run, wait};
 pub(crate) struct Clients<'a> {
     cluster: &'a Cluster,
     name: String,
+    /// How long they took to be up.
+    took: Duration,
     log: PathBuf,
     watches: usize,
     execs: usize,
@@ -39,6 +41,8 @@ pub(crate) struct Summary {
     pub(crate) execs_ended: u64,
     /// Those among them that claimed success.
     pub(crate) execs_succeeded: u64,
+    /// How long they took to be up.
+    took: Duration,
     /// How long watches were interrupted, in seconds: the median, and the longest.
     pub(crate) seconds: (f64, f64),
 }
@@ -57,9 +61,11 @@ impl<'a> Clients<'a> {
         let mut command = run::command(peer::peer()?, args);
         command.args(["-watches", &held, "-execs", &open, "-kubeconfig"]);
         cluster.start(name, command.arg(kubeconfig))?;
-        let clients = Self {
+        let start = Instant::now();
+        let mut clients = Self {
             cluster,
             name: name.to_owned(),
+            took: Duration::ZERO,
             log: cluster.log(name),
             watches,
             execs,
@@ -69,7 +75,10 @@ impl<'a> Clients<'a> {
             Ok((failed || !clients.told("up").is_empty()).then_some(!failed))
         });
         match up {
-            Ok(true) => Ok(clients),
+            Ok(true) => {
+                clients.took = start.elapsed();
+                Ok(clients)
+            }
             Ok(false) => bail!("{}", run::tail_of(&clients.log, 3)),
             Err(error) => Err(error).context(run::tail_of(&clients.log, 3)),
         }
@@ -126,6 +135,7 @@ impl<'a> Clients<'a> {
                 .with_context(|| format!("{name} in {line}"))
         };
         Ok(Summary {
+            took: self.took,
             interrupted: count("interrupted")?,
             resumed: count("resumed")?,
             relisted: count("relisted")?,
@@ -160,8 +170,9 @@ impl Summary {
     /// Prints it.
     pub(crate) fn tell(&self, way: &str) {
         println!(
-            "    {way}: {} watches interrupted, {} resumed after {:.1} s (longest {:.1} s), {} listed again, \
+            "    {way}: up after {:.1} s; {} watches interrupted, {} resumed after {:.1} s (longest {:.1} s), {} listed again, \
              {} changes, {} missed, {} refused; {} sessions ended, {} with success",
+            self.took.as_secs_f64(),
             self.interrupted,
             self.resumed,
             self.seconds.0,
