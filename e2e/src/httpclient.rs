@@ -63,6 +63,8 @@ impl HttpClient {
         let tcp = TcpStream::connect(address)
             .await
             .with_context(|| format!("connecting to {address}"))?;
+        // Head and body are two writes: without it the second waits for the peer's late acknowledgement.
+        tcp.set_nodelay(true)?;
         let tls = TlsConnector::from(Arc::new(config))
             .connect(ServerName::try_from("localhost")?, tcp)
             .await?;
