@@ -14,7 +14,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// After this time the watch has caught up, or what was written is gone and nobody saw it.
@@ -26,6 +26,8 @@ where
     K: Resource<DynamicType = ()> + 'static,
 {
     store: Store<K>,
+    /// Whether the first list is here.
+    ready: watch::Receiver<bool>,
     namespace: Option<String>,
     written: Arc<Mutex<Written<K>>>,
     trim: fn(&mut K),
@@ -38,6 +40,7 @@ where
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
+            ready: self.ready.clone(),
             namespace: self.namespace.clone(),
             written: Arc::clone(&self.written),
             trim: self.trim,
@@ -59,6 +62,7 @@ where
     ) -> Self {
         let (store, writer) = reflector::store();
         let cache = Self {
+            ready: first_list(&store),
             store,
             namespace: api.namespace().map(str::to_owned),
             written: Arc::default(),
@@ -91,8 +95,8 @@ where
 
     /// Waits until the first list is here.
     pub(crate) async fn ready(&self) {
-        // The writer lives in a task that never ends.
-        let _ = self.store.wait_until_ready().await;
+        // Its sender lives until it has told, or the process ends.
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
     /// The object of a name.
@@ -141,6 +145,22 @@ where
         let name = object.meta().name.clone().unwrap_or_default();
         lock(&self.written).insert(name, (Arc::new(object), Instant::now()));
     }
+}
+
+/// Tells when the first list is in a store. Of several that wait on the store itself, kube wakes only
+/// the one that asked last.
+fn first_list<K>(store: &Store<K>) -> watch::Receiver<bool>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let (told, ready) = watch::channel(false);
+    let store = store.clone();
+    tokio::spawn(async move {
+        if store.wait_until_ready().await.is_ok() {
+            told.send_replace(true);
+        }
+    });
+    ready
 }
 
 type Written<K> = HashMap<String, (Arc<K>, Instant)>;
@@ -210,6 +230,7 @@ mod tests {
         let (store, mut writer) = reflector::store();
         let cache = Cache {
             store,
+            ready: watch::channel(true).1,
             namespace: None,
             written: Arc::default(),
             trim: |node: &mut Node| node.metadata.annotations = None,
@@ -235,5 +256,27 @@ mod tests {
         // Caught up, what was written is forgotten, also where the object goes.
         writer.apply_watcher_event(&Event::Delete(node("one", 13)));
         assert_eq!(seen(&cache), [row("new", "11"), row("two", "9")]);
+    }
+
+    #[tokio::test]
+    async fn everyone_who_waits_for_the_first_list_is_told() {
+        let (store, mut writer) = reflector::store::<Node>();
+        let cache = Cache {
+            ready: first_list(&store),
+            store,
+            namespace: None,
+            written: Arc::default(),
+            trim: |_: &mut Node| {},
+        };
+        let waiting = [cache.clone(), cache.clone(), cache]
+            .map(|cache| tokio::spawn(async move { cache.ready().await }));
+        // Each of them has begun to wait.
+        tokio::task::yield_now().await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for waiting in waiting {
+            let told = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+            told.unwrap().unwrap();
+        }
     }
 }
