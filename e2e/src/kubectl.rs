@@ -83,6 +83,8 @@ impl Kubectl {
         // One that outlives its caller ends with its cluster.
         if let Some(folder) = self.kubeconfig.parent() {
             command.env(MARK, folder);
+            // Clusters that take turns on one address are not the same: none's discovery is another's.
+            command.env("KUBECACHEDIR", folder.join("kubectl-cache"));
         }
         command.arg("--context").arg(&self.context);
         if let Some(pair) = &self.certificate {
