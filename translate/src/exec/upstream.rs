@@ -51,7 +51,7 @@ impl Exec {
             self.conclude(out);
             return;
         }
-        let detail = format!("the node ended the session without a status: {detail}");
+        let detail = format!("the server behind the proxy ended the session without a status: {detail}");
         self.fail(Outcome::UpstreamLost, &detail, out);
     }
 
@@ -165,7 +165,7 @@ impl Exec {
         let parsed = match status::parse(&self.status) {
             Ok(parsed) => parsed,
             Err(_) if self.status.is_empty() => {
-                let detail = "the node ended the session without a status";
+                let detail = "the server behind the proxy ended the session without a status";
                 self.fail(Outcome::UpstreamLost, detail, out);
                 return;
             }
