@@ -1,4 +1,4 @@
-//! What the data plane counts. docs/metrics.md lists it.
+//! What the data plane counts. docs/operations.md lists it.
 
 use std::sync::atomic::AtomicI64;
 
