@@ -46,6 +46,11 @@ pub fn proxies() -> Result<()> {
     )
 }
 
+/// Installs Lua as Argo CD speaks it, where it is missing.
+pub fn lua() -> Result<()> {
+    debian(&[("lua5.1", "lua5.1")], &[])
+}
+
 /// nginx's module for TCP.
 pub const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use streamway_e2e::cluster::{self, Builder, Cluster, Proxy};
+use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::{CURRENT, OLD_KUBELET};
 
 use crate::binary;
@@ -33,6 +34,11 @@ of the kubeconfig.
   kubectl --context dev get pods
   cargo xtask cluster down
 
+With controller, webhook and an agent on every node:
+
+  cargo xtask cluster up --node old=1.34.4 --node new=1.36.3 --install dev
+  kubectl apply -f config/samples/rollout.yaml
+
 An old API server, whose clients reach it over WebSockets by the gateway:
 
   cargo xtask cluster up --api-server 1.28.15 --node old=1.28.15 --gateway";
@@ -60,6 +66,9 @@ enum Verb {
         /// Run kube-controller-manager and kube-scheduler of the API server's version too
         #[arg(long)]
         controllers: bool,
+        /// Install Streamway too, from an overlay of config/: default, ha or dev
+        #[arg(long, value_name = "OVERLAY")]
+        install: Option<String>,
         /// Run a metrics server too, for kubectl top
         #[arg(long)]
         metrics_server: bool,
@@ -92,6 +101,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             nodes,
             feature_gates,
             controllers,
+            install,
             metrics_server,
             gateway,
         } => {
@@ -99,11 +109,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 .api_server(&api_server)
                 .feature_gates(&feature_gates)
                 .controllers(controllers)
+                .services(install.is_some())
                 .metrics_server(metrics_server);
             for node in &nodes {
                 builder = with_node(builder, node)?;
             }
-            up(&name, builder, gateway)
+            up(&name, builder, install.as_deref(), gateway)
         }
         Verb::Prepare => streamway_e2e::prepare(),
         Verb::Down { name, all } => down(&name, all),
@@ -163,8 +174,12 @@ fn with_node(builder: Builder, node: &str) -> Result<Builder> {
     Ok(builder.node(node, version, proxy))
 }
 
-fn up(name: &str, builder: Builder, with_gateway: bool) -> Result<()> {
+fn up(name: &str, builder: Builder, overlay: Option<&str>, with_gateway: bool) -> Result<()> {
     let cluster = builder.up()?;
+    if let Some(overlay) = overlay {
+        let archive = product::archive_of(&binary::programs()?, &cluster.file(""))?;
+        Streamway::new(&cluster, overlay, archive)?.install()?;
+    }
     let kubeconfig = cluster.kubeconfig();
     let gateway = if with_gateway {
         let program = binary::streamproxy(false)?;
