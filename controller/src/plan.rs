@@ -32,6 +32,9 @@ mod switch;
 mod version;
 mod view;
 
+#[cfg(test)]
+mod simulation;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use streamway_crds::{ActionResult, RolloutAction, RolloutActionStatus};

@@ -54,10 +54,10 @@ impl Fault {
 pub(super) fn fault(view: &View<'_>, on: &On<'_>, now: Timestamp) -> Option<Fault> {
     let at_agent = view.spec.traffic == Traffic::Agent || view.spec.feature == Feature::Declared;
     let waits = view.state() == NodeState::Failed && on.mode == NodeMode::Proxied;
-    if at_agent || waits {
-        if let Health::Unwell(why) = view.health(now) {
-            return Some(Fault::Agent(why));
-        }
+    if (at_agent || waits)
+        && let Health::Unwell(why) = view.health(now)
+    {
+        return Some(Fault::Agent(why));
     }
     if view.spec.feature == Feature::Declared && lost(view) {
         return Some(Fault::Traffic);

@@ -6,9 +6,9 @@ use streamway_crds::{Feature, Mode, NodeMode, NodeState};
 use super::version::SENDS_WEBSOCKETS;
 use super::view::View;
 
-/// A kubelet that takes WebSockets says so every ten seconds. One that has not said it for so long
-/// takes none.
-pub(super) const KUBELET_SAYS_SO: SignedDuration = SignedDuration::from_secs(25);
+/// A kubelet that takes WebSockets says so every ten seconds. One that runs and has not said it for so
+/// long takes none; one that does not run has made the Node not Ready by then, and is waited for.
+pub(super) const KUBELET_SAYS_SO: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why a node is not begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn kubelet_takes_websockets(
         Feature::Kubelet if view.state() == NodeState::TurningOn => {
             let until = view.since().map(|since| since + KUBELET_SAYS_SO);
             match until {
-                Some(until) if until <= now => (false, None),
+                Some(until) if until <= now => (!view.is_ready(), None),
                 _ => (true, until),
             }
         }

@@ -54,7 +54,7 @@ impl Due {
 
     /// Orders what there is room for.
     pub(super) fn order(mut self, plan: &mut Plan) {
-        self.orders.sort_by(|a, b| a.0.cmp(&b.0));
+        self.orders.sort_by_key(|(urgency, _)| *urgency);
         let room = AT_ONCE.saturating_sub(self.running);
         let orders = self.orders.into_iter().take(room);
         plan.probes = orders.map(|(_, order)| order).collect();

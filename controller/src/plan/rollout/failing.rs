@@ -24,12 +24,12 @@ pub(super) fn why(
             return Some(format!("node {name}: {why}"));
         }
     }
-    if let Some(analysis) = &status.analysis {
-        if analysis.failures > spec.analysis.failure_limit {
-            let message = analysis.message.as_deref().unwrap_or_default();
-            let failures = analysis.failures;
-            return Some(format!("{failures} measurements failed: {message}"));
-        }
+    if let Some(analysis) = &status.analysis
+        && analysis.failures > spec.analysis.failure_limit
+    {
+        let message = analysis.message.as_deref().unwrap_or_default();
+        let failures = analysis.failures;
+        return Some(format!("{failures} measurements failed: {message}"));
     }
     let progressing = status
         .waves

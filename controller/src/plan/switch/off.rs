@@ -44,6 +44,17 @@ pub(super) fn release(view: &View<'_>, unfit: Option<&Unfit>, step: &mut Step) {
     } != *view.spec;
     step.spec.rollout.clone_from(&view.spec.rollout);
     step.spec.wave.clone_from(&view.spec.wave);
+    // A kubelet that took WebSockets left it behind, and the older one that came after it will not
+    // take it away. Where no rollout is, that is not ours to do.
+    if view.has_changed_kind()
+        && view.declared
+        && !view.speaks_for_itself()
+        && untouched.rollout.is_some()
+    {
+        step.patch.declared = Some(false);
+        step.keeps_version = true;
+        step.urgent = true;
+    }
     let on_its_way = was_touched || view.state() == NodeState::TurningOff;
     if on_its_way && step.takes_back(view, false) {
         return;
