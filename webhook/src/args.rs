@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use rustls_pki_types::ServerName;
 use streamway_crds::names;
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::flags::duration;
 
 /// Keeps what a rollout switched on a Node from being undone by its kubelet.
 ///
-/// The API server asks it about each update of a Node's status. Where the NodeStreaming of that name
-/// says so, ExtendWebSocketsToKubelet stays declared or withdrawn and the kubelet's port stays the
+/// The API server asks it about updates of Nodes' status that change what a Node declares, or its
+/// kubelet's port. Where the NodeStreaming of that name says so, ExtendWebSocketsToKubelet stays declared or withdrawn and the kubelet's port stays the
 /// agent's, whatever the kubelet writes; nothing else is ever changed, and nothing is ever denied.
 /// Answers come from memory: when the API server is away, the last wishes hold.
 ///
@@ -95,8 +96,8 @@ pub struct CertificateArgs {
     #[arg(long, value_name = "DURATION", default_value = "720h", value_parser = duration)]
     pub certificate_duration: Duration,
 
-    /// How long the CA is valid; after two thirds of it the next is made known, and after a twelfth
-    /// more it signs
+    /// How long the CA is valid; after two thirds of it the next is made known, and it signs a tenth of
+    /// --certificate-duration later
     #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = duration)]
     pub ca_duration: Duration,
 }
@@ -118,16 +119,25 @@ impl CertificateArgs {
     /// What clap cannot see.
     ///
     /// # Errors
-    /// [`ExitError`] (64) for durations that certificates cannot be rotated in.
+    /// [`ExitError`] (64) for hosts that no certificate can be for, and for durations that certificates
+    /// cannot be rotated in.
     pub fn check(&self) -> Result<(), ExitError> {
+        for host in self.hosts() {
+            if ServerName::try_from(host.as_str()).is_err() {
+                return Err(ExitError::usage(format_args!(
+                    "no certificate can be for {host:?}; give --tls-hosts names and addresses, and \
+                     --service-name and --namespace what the Service has"
+                )));
+            }
+        }
         if self.certificate_duration < SHORTEST {
             return Err(ExitError::usage(format_args!(
                 "--certificate-duration {:?} is too short; give {SHORTEST:?} or more",
                 self.certificate_duration
             )));
         }
-        // A CA that is replaced has a quarter of its time left, and the last certificate by it
-        // two thirds of its own.
+        // A CA that is due has a third of its time left: enough for a last certificate by it to be
+        // valid to its own end, whenever the next CA signs.
         if self.ca_duration < self.certificate_duration.saturating_mul(4) {
             return Err(ExitError::usage(format_args!(
                 "--ca-duration {:?} is too short; give four times --certificate-duration or more",
@@ -146,7 +156,7 @@ fn help() -> String {
          certificate and keeps both in the Secret; every replica serves from there, renews ahead of\n\
          time, and keeps the caBundle of the MutatingWebhookConfiguration. A CA is in the caBundle long\n\
          before anything signed by it is served. To renew the serving certificate now, delete tls.crt\n\
-         from the Secret; to renew all, delete the Secret. Connections are kept either way.\n\n\
+         from the Secret; to have a new CA, delete ca.key or the whole Secret. No call is lost by it.\n\n\
          Examples:\n  \
          In a pod of the shipped manifests:\n    \
          webhook --shutdown-delay-duration 5s --logging-format json\n\n  \
@@ -200,6 +210,24 @@ mod tests {
             "10.0.0.1",
         ]);
         assert_eq!(hosts.certificates.hosts().len(), 4);
+    }
+
+    #[test]
+    fn hosts_that_no_certificate_can_be_for_are_refused() {
+        for flags in [
+            ["--tls-hosts", "a b"],
+            ["--tls-hosts", "*.example"],
+            ["--tls-hosts", "10.0.0.1:443"],
+            ["--namespace", ""],
+        ] {
+            let error = parsed(&flags).certificates.check().unwrap_err();
+            assert!(
+                error.to_string().contains("--tls-hosts"),
+                "{flags:?}: {error}"
+            );
+        }
+        let good = ["--tls-hosts", "10.0.0.1,::1,webhook.example"];
+        assert!(parsed(&good).certificates.check().is_ok());
     }
 
     #[test]

@@ -23,6 +23,10 @@ use tokio_rustls::TlsAcceptor;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long a connection may wait for a request's head. Go's clients close idle connections after 90 s:
+/// what is closed from here could be closed under a request.
+const HEADERS: Duration = Duration::from_secs(120);
+
 /// Connections at the same time. API servers keep a few each, over HTTP/1.1, so that they reach every
 /// replica (`k8s.io/apiserver@v0.36.3/pkg/util/webhook/client.go`); others have nothing to seek here, and
 /// must not take all the memory.
@@ -94,7 +98,10 @@ async fn connection(
     tcp.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, tls.accept(tcp)).await??;
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 /// How long until what the API server refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Writes of one go. More would be one of somebody who undoes each of them.
+const WRITES: usize = 5;
+
 /// The longest wait. Clocks are set, and machines sleep.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -109,7 +112,7 @@ impl Keeper {
 
     /// Does what is to be done now, and says when to look again.
     async fn keep(&mut self) -> Result<Duration, Failure> {
-        loop {
+        for _ in 0..WRITES {
             let held = match &self.secret {
                 Seen::NotYet => return Ok(LONGEST),
                 Seen::Absent => Material::default(),
@@ -120,19 +123,18 @@ impl Keeper {
                 Some(_) => held,
             };
             let now = now();
-            let announced = self.announced(&held);
-            match self.rotation.step(&held, announced, now)? {
+            match self.rotation.step(&held, self.announced(&held), now)? {
                 Step::Write(material) => self.write(&material).await?,
                 Step::Wait(until) => {
                     self.serve(held);
-                    if !self.announced(&self.in_force) && !self.announce().await? {
-                        continue;
+                    if self.announced(&self.in_force) || self.announce().await? {
+                        let wait = u64::try_from(until.saturating_sub(now)).unwrap_or_default();
+                        return Ok(Duration::from_secs(wait).min(LONGEST));
                     }
-                    let wait = u64::try_from(until.saturating_sub(now)).unwrap_or_default();
-                    return Ok(Duration::from_secs(wait).min(LONGEST));
                 }
             }
         }
+        Ok(RETRY)
     }
 
     /// Writes the Secret; where another replica was faster, what that one wrote is taken over.
@@ -141,6 +143,7 @@ impl Keeper {
             field_manager: Some(names::WEBHOOK_MANAGER.to_owned()),
             ..PostParams::default()
         };
+        let there = matches!(self.secret, Seen::There(_));
         let written = match &self.secret {
             Seen::There(secret) => {
                 let mut secret = secret.clone();
@@ -167,7 +170,11 @@ impl Keeper {
                 self.secret = Seen::There(Box::new(secret));
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+            // Changed, made or deleted by somebody else meanwhile. (Nothing can be made in a namespace
+            // that is not there; that is told.)
+            Err(kube::Error::Api(status))
+                if status.code == 409 || (status.code == 404 && there) =>
+            {
                 self.secret = Seen::new(self.secrets.get_opt(&self.secret_name).await?);
                 Ok(())
             }
