@@ -148,6 +148,10 @@ mod tests {
                 "agent",
                 include_str!("../../config/base/agent/daemon-set.yaml"),
             ),
+            (
+                "withdraw",
+                include_str!("../../config/base/withdraw/job.yaml"),
+            ),
         ] {
             let images = manifest.matches(" image: ").count();
             assert!(images > 0, "{file} has no image");

@@ -16,9 +16,8 @@ use crate::{image, run, wait};
 /// How long an installation may take to be ready.
 const READY: Duration = Duration::from_secs(150);
 
-/// How long it may take to be gone. Kubernetes looks at a namespace that goes again after half of its
-/// pods' grace period, and an agent's is ten minutes.
-const GONE: Duration = Duration::from_secs(400);
+/// How long it may take to be gone.
+const GONE: Duration = Duration::from_secs(90);
 
 /// All of Streamway's objects, for kubectl.
 const OURS: &str = "app.kubernetes.io/part-of=streamway";
@@ -84,9 +83,19 @@ impl<'a> Streamway<'a> {
     pub fn delete(&self) -> Result<()> {
         let args = ["delete", "--wait=false", "-k", &self.overlay];
         self.kubectl.ok(&args)?;
+        self.gone()
+    }
+
+    /// Waits until nothing of the overlay is there any more. An empty namespace of the agents may be:
+    /// Kubernetes looks at it again after half of its pods' grace period, and that is ten minutes.
+    pub fn gone(&self) -> Result<()> {
+        let empty = format!("namespace/{}", names::NODES_NAMESPACE);
         wait::until("Streamway is gone", GONE, || {
             let left = self.left()?;
-            ensure!(left.is_empty(), "{left}");
+            ensure!([&empty, ""].contains(&left.trim()), "{left}");
+            let pods = ["get", "pods", "-n", names::NODES_NAMESPACE, "-o", "name"];
+            let pods = self.kubectl.ok(&pods)?;
+            ensure!(pods.is_empty(), "{pods}");
             Ok(Some(()))
         })
         .with_context(|| self.pods())
