@@ -28,7 +28,7 @@
 //! | `matchConditions` | not by the controller; only what changes the declared features or the port | the controller's own switching must pass; all other updates are not worth a call |
 //! | `reinvocationPolicy` | `IfNeeded` | what another webhook puts back is taken away again |
 //! | `sideEffects` | `None` | a dry run is answered like any other |
-//! | `clientConfig.caBundle` | left out | [`certificates`] writes it, and what applies the manifest again must not take it away |
+//! | `clientConfig.caBundle` | left out | the webhook writes it, and what applies the manifest again must not take it away |
 //!
 //! # Not here
 //!
