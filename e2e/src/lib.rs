@@ -11,6 +11,7 @@
 //! | [`kubectl`] | runs kubectl and tells what it said |
 //! | [`backend`], [`httpclient`], [`issuer`] | both ends of what an API server passes through; an OIDC issuer |
 //! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
+//! | [`controller`], [`fake_nodes`] | `controller run` beside a cluster; Nodes that are only objects, for it |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
 //!
 //! Everything that is made is written down before it is made, so that a cluster whose maker was
@@ -23,7 +24,9 @@ pub mod build;
 pub mod cache;
 pub mod checks;
 pub mod cluster;
+pub mod controller;
 pub mod fake_kubelet;
+pub mod fake_nodes;
 pub mod httpclient;
 pub mod https;
 pub mod image;
