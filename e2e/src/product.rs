@@ -81,8 +81,7 @@ impl<'a> Streamway<'a> {
 
     /// `kubectl delete -k`, until everything is gone.
     pub fn delete(&self) -> Result<()> {
-        let args = ["delete", "--wait=false", "-k", &self.overlay];
-        self.kubectl.ok(&args)?;
+        self.begin_delete()?;
         self.gone()
     }
 
@@ -99,6 +98,12 @@ impl<'a> Streamway<'a> {
             Ok(Some(()))
         })
         .with_context(|| self.pods())
+    }
+
+    /// `kubectl delete -k`, without waiting for anything.
+    pub fn begin_delete(&self) -> Result<()> {
+        let args = ["delete", "--wait=false", "-k", &self.overlay];
+        self.kubectl.ok(&args).map(drop)
     }
 
     /// What of the overlay is there.

@@ -1,0 +1,140 @@
+//! A rollout on a real cluster: three nodes of two versions go over in two waves, a wave that fails goes
+//! back by itself, and the product goes without a trace.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use streamway_crds::{NodeState, Phase, WavePhase};
+use streamway_e2e::cluster::Cluster;
+use streamway_e2e::product::{self, Streamway};
+use streamway_e2e::rollout::{Rollout, Way};
+use streamway_e2e::suite::Suite;
+use streamway_e2e::wait;
+use streamway_e2e::{CURRENT, OLD_KUBELET};
+
+const NODES: [&str; 3] = ["one", "two", "three"];
+
+/// One node, then the others when somebody says so. The node of 1.36 declares the feature already: it is
+/// taken back first, so that all three have a way to go.
+const TWO_WAVES: &str = "
+  adopt: Reset
+  waves:
+  - {name: first, nodes: {count: 1}, bake: 3s}
+  - {name: rest, nodes: {percent: 100}, maxUnavailable: 2, bake: 3s, approval: Manual}
+  analysis: {interval: 2s, minSamples: 1, prober: {interval: 2s}}
+";
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn three_nodes_in_two_waves() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::builder("test-rollout-waves")
+        .services(true)
+        .node("one", OLD_KUBELET, None)
+        .node("two", OLD_KUBELET, None)
+        .node("three", CURRENT, None)
+        .up()
+        .unwrap();
+    let archive = product::archive(folder.path()).unwrap();
+    let streamway = Streamway::new(&cluster, "default", archive).unwrap();
+    streamway.install().unwrap();
+    let rollout = Rollout::new(&cluster, "all").unwrap();
+    let before = declared(&cluster).unwrap();
+    let mut suite = Suite::default();
+    suite.check("before it, nodes stream as their kubelets do", || {
+        ways(&rollout, [Way::Translated, Way::Translated, Way::Passed])
+    });
+    suite.check("the first wave takes one node, and waits", || {
+        rollout.apply(TWO_WAVES)?;
+        rollout.wait("the first wave is over", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::WaitingForApproval)
+        })?;
+        println!("{}", rollout.columns()?);
+        let mut all = Vec::new();
+        for node in NODES {
+            all.push(rollout.way(node)?);
+        }
+        let passed = all.iter().filter(|way| **way == Way::Passed).count();
+        ensure!(passed == 1, "{all:?}");
+        Ok(())
+    });
+    suite.check("promoted, the second takes the others", || {
+        rollout.act("Promote")?;
+        let status = rollout.wait("the rollout is complete", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::Complete)
+        })?;
+        println!("{}", rollout.columns()?);
+        let done = |wave: &streamway_crds::WaveStatus| wave.phase == WavePhase::Complete;
+        ensure!(
+            status.waves.len() == 2 && status.waves.iter().all(done),
+            "{status:?}"
+        );
+        ways(&rollout, [Way::Passed; 3])
+    });
+    suite.check("rolled back by a RolloutAction, all are translated", || {
+        rollout.act("Rollback")?;
+        rollout.wait("all are back", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::RolledBack)
+        })?;
+        println!("{}", rollout.columns()?);
+        ways(&rollout, [Way::Translated; 3])
+    });
+    suite.check("tried again by a RolloutAction", || {
+        rollout.act("Retry")?;
+        rollout.wait("the first wave is over", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::WaitingForApproval)
+        })?;
+        rollout.act("Promote")?;
+        rollout.wait("the rollout is complete", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::Complete)
+        })?;
+        ways(&rollout, [Way::Passed; 3])
+    });
+    suite.check(
+        "deleted, it leaves nodes as their kubelets want them",
+        || {
+            rollout.delete()?;
+            for node in NODES {
+                rollout.node_is(node, NodeState::Untouched, MINUTE)?;
+            }
+            ensure!(
+                declared(&cluster)? == before,
+                "{} became {}",
+                before,
+                declared(&cluster)?
+            );
+            ways(&rollout, [Way::Translated, Way::Translated, Way::Passed])
+        },
+    );
+    suite.check("uninstalled in the middle, too", || {
+        rollout.apply(TWO_WAVES)?;
+        rollout.wait("the first wave is over", 2 * MINUTE, |status| {
+            status.phase == Some(Phase::WaitingForApproval)
+        })?;
+        streamway.begin_delete()?;
+        wait::until("nodes are as before", MINUTE, || {
+            let now = declared(&cluster)?;
+            ensure!(now == before, "{before} became {now}");
+            Ok(Some(()))
+        })?;
+        ways(&rollout, [Way::Translated, Way::Translated, Way::Passed])
+    });
+    suite.verdict();
+}
+
+fn ways(rollout: &Rollout<'_>, wanted: [Way; 3]) -> Result<()> {
+    for (node, wanted) in NODES.into_iter().zip(wanted) {
+        let way = rollout.way(node)?;
+        ensure!(way == wanted, "{node}: {way:?}");
+    }
+    Ok(())
+}
+
+/// What Nodes declare, and their kubelets' ports.
+fn declared(cluster: &Cluster) -> Result<String> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.declaredFeatures} \
+                {.status.daemonEndpoints.kubeletEndpoint.Port}{\"\\n\"}{end}";
+    cluster.kubectl()?.ok(&["get", "nodes", "-o", path])
+}
