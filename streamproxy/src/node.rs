@@ -44,10 +44,13 @@ async fn serve(args: NodeArgs) -> Result<(), ExitError> {
     if let Some(path) = &args.agent.admin_socket {
         host.admin_socket(path)?;
     }
-    let identity = match args.agent.rotate_certificates {
-        true => Some(Identity::obtain(&args.agent, &name, metrics.clone()).await?),
-        false => None,
-    };
+    let mut identity = None;
+    if args.agent.rotate_certificates {
+        let signed = host.readiness.condition("certificate");
+        signed.unmet("a client certificate is asked for and not signed yet");
+        identity = Some(Identity::obtain(&args.agent, &name, metrics.clone()).await?);
+        signed.met();
+    }
     let tls = tls(&args, &host, identity.as_ref())?;
     let kubelet = Arc::new(Kubelet::new(&args.kubelet, &tls).map_err(ExitError::usage)?);
     let client = match &identity {

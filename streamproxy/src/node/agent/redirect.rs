@@ -85,14 +85,19 @@ impl Redirect {
         redirection: Redirection,
         in_use: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
-        // A table that gets no beats changes nothing.
-        let obstacle = Held::new(&redirection).err().map(|error| cannot(&error));
+        // A table that gets no beats changes nothing. Its socket is kept: it was opened before any
+        // connection, and when a process dies the kernel closes its files last one first. So
+        // connections are closed, and their ends translated, before the table goes.
+        let tried = Owner::open().and_then(|owner| Held::new(&redirection, owner));
+        let obstacle = tried.err().map(|error| cannot(&error));
+        let spare = Owner::open().ok();
         let (wishes, wished) = sync_channel(16);
         let (told, state) = watch::channel(State::Kubelet);
         let mut keeper = Keeper {
             redirection,
             in_use,
             told,
+            spare,
             held: None,
             retry: None,
         };
@@ -137,6 +142,8 @@ struct Keeper<F> {
     redirection: Redirection,
     in_use: F,
     told: watch::Sender<State>,
+    /// The next table's.
+    spare: Option<Owner>,
     held: Option<Held>,
     /// Not before.
     retry: Option<Instant>,
@@ -174,7 +181,8 @@ impl<F: Fn() -> bool> Keeper<F> {
             if self.retry.is_some_and(|at| Instant::now() < at) {
                 return self.told.borrow().clone();
             }
-            match Held::new(&self.redirection) {
+            let owner = self.spare.take().map_or_else(Owner::open, Ok);
+            match owner.and_then(|owner| Held::new(&self.redirection, owner)) {
                 Ok(held) => self.held = Some(held),
                 Err(error) => {
                     self.retry = Some(Instant::now() + RETRY);
@@ -192,7 +200,7 @@ impl<F: Fn() -> bool> Keeper<F> {
         match held.beat(BEAT_ALIVE).and_then(|()| held.beat(BEAT_OPEN)) {
             Ok(()) => State::Agent,
             Err(error) => {
-                self.held = None;
+                self.let_go();
                 State::Failed(format!("the redirection was lost: {error}"))
             }
         }
@@ -215,9 +223,15 @@ impl<F: Fn() -> bool> Keeper<F> {
         }
         // Without its table the kernel may stop translating what was redirected.
         if closed.is_err() || !beaten || !(self.in_use)() {
-            self.held = None;
+            self.let_go();
         }
         State::Kubelet
+    }
+
+    fn let_go(&mut self) {
+        self.held = None;
+        // It takes the number of the one before, the lowest that is free.
+        self.spare = Owner::open().ok();
     }
 
     fn tell(&self, state: State) {
@@ -243,7 +257,7 @@ impl<F: Fn() -> bool> Keeper<F> {
 }
 
 impl Held {
-    fn new(redirection: &Redirection) -> Result<Self, KernelError> {
+    fn new(redirection: &Redirection, owner: Owner) -> Result<Self, KernelError> {
         let beats = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let table = Table {
             name: format!("streamway-{:08x}", RandomState::new().hash_one(0) >> 32),
@@ -252,7 +266,6 @@ impl Held {
             ipv6: redirection.ipv6,
             beats: beats.local_addr()?.port(),
         };
-        let owner = Owner::open()?;
         owner.commit(table.create())?;
         Ok(Self {
             owner,

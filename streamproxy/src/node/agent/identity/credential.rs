@@ -111,7 +111,7 @@ impl Credential {
         } = self.validity;
         // Seconds of a life fit a double, and a second more or less is none.
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-        let after = ((not_after - not_before) as f64 * (0.7 + 0.2 * chance)) as i64;
+        let after = ((not_after - not_before) as f64 * (0.7 + 0.2 * chance)).round() as i64;
         not_before.saturating_add(after)
     }
 }
