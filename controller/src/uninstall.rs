@@ -5,7 +5,7 @@
 //! `kubectl delete` marks them, and the rights live on until the finalizer goes. Seeing the mark, the
 //! controller takes everything back, and lets go.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
@@ -86,11 +86,11 @@ impl OwnRights {
         }
     }
 
-    /// Rights to let go of each of the three after the others are gone. They belong to the
-    /// ClusterRole, and so go after it by themselves.
+    /// Rights to let go of each of the three after the others are gone. They belong to the namespace,
+    /// which lives until the last of the three is gone, and go after it by themselves.
     pub(crate) async fn outlive(&self) -> Result<(), kube::Error> {
-        let all = self.all().await?;
-        let Some(role) = all.iter().find(|right| right.what == CLUSTER_ROLE) else {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let Some(namespace) = namespaces.get_metadata_opt(&self.namespace).await? else {
             return Ok(());
         };
         let name = format!("{}-withdraw", self.name);
@@ -98,12 +98,13 @@ impl OwnRights {
         let metadata = ObjectMeta {
             name: Some(name.clone()),
             owner_references: Some(vec![OwnerReference {
-                api_version: ClusterRole::api_version(&()).into_owned(),
-                kind: CLUSTER_ROLE.to_owned(),
-                name: self.name.clone(),
-                uid: role.meta.uid.clone().unwrap_or_default(),
+                api_version: Namespace::api_version(&()).into_owned(),
+                kind: Namespace::kind(&()).into_owned(),
+                name: self.namespace.clone(),
+                uid: namespace.metadata.uid.unwrap_or_default(),
                 ..OwnerReference::default()
             }]),
+            labels: Some([(names::PART_OF_LABEL.into(), names::PART_OF.into())].into()),
             ..ObjectMeta::default()
         };
         let rule = |group: &str, resources: &[&str]| PolicyRule {

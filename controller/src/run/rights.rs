@@ -132,6 +132,8 @@ fn all(args: &RunArgs) -> Vec<Right> {
     if !name.is_empty() {
         const HOLD: &[&str] = &["get", "list", "watch", "patch"];
         rights.push(named(own(cluster("", "serviceaccounts", "", HOLD)), name));
+        let namespace = cluster("", "namespaces", "", &["get"]);
+        rights.push(named(namespace, &args.installation.namespace));
     }
     rights
 }
