@@ -6,8 +6,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use streamway_crds::{
-    ActionResult, LastAction, RolloutAction, RolloutActionStatus, StreamingRolloutStatus, Verb,
-    WavePhase,
+    ActionResult, Approval, LastAction, RolloutAction, RolloutActionStatus, StreamingRolloutStatus,
+    Verb, WavePhase, WaveStatus,
 };
 
 use super::{Outcome, Round, failing, waves};
@@ -103,7 +103,7 @@ fn effect(round: &Round<'_>, verb: Verb, outcome: &mut Outcome) -> Result<String
         Verb::Promote => promote(round, outcome),
         Verb::Pause => pause(outcome),
         Verb::Resume => resume(round, outcome),
-        Verb::Retry if failed => Ok(retry(outcome)),
+        Verb::Retry if failed => Ok(retry(round, outcome)),
         Verb::Retry => {
             Err("the present revision has not failed: there is nothing to try again".to_owned())
         }
@@ -175,17 +175,20 @@ fn resume(round: &Round<'_>, outcome: &mut Outcome) -> Result<String, String> {
     }
 }
 
-fn retry(outcome: &mut Outcome) -> String {
+fn retry(round: &Round<'_>, outcome: &mut Outcome) -> String {
     let status = &mut outcome.status;
     status.failed_revision = None;
     status.analysis = None;
-    for wave in &mut status.waves {
-        if matches!(wave.phase, WavePhase::Failed | WavePhase::RolledBack) {
-            // Whoever asks for it wants it to begin.
-            wave.approved = true;
-            wave.phase = WavePhase::Pending;
-            (wave.started_at, wave.progressed_at, wave.completed_at) = (None, None, None);
-        }
+    let again =
+        |wave: &&mut WaveStatus| matches!(wave.phase, WavePhase::Failed | WavePhase::RolledBack);
+    let waves = &round.followed.rollout.spec.waves;
+    for (index, wave) in status.waves.iter_mut().filter(again).enumerate() {
+        let spec = waves.iter().find(|spec| spec.name == wave.name);
+        // Whoever asks for it wants the first to begin; what was said of the others was said before
+        // the failure.
+        wave.approved = index == 0 || spec.is_some_and(|spec| spec.approval == Approval::Automatic);
+        wave.phase = WavePhase::Pending;
+        (wave.started_at, wave.progressed_at, wave.completed_at) = (None, None, None);
     }
     "the revision is tried again".to_owned()
 }
