@@ -118,7 +118,8 @@ pub(crate) async fn serve<H: Handler>(
             });
             let http2 = session.alpn_protocol() == Some(b"h2");
             let peer = Arc::new(Peer {
-                address,
+                // A listener on `[::]` sees IPv4 as a part of IPv6.
+                address: SocketAddr::new(address.ip().to_canonical(), address.port()),
                 certificates,
                 lane: Lane::default(),
             });

@@ -48,7 +48,11 @@ async fn serve(args: NodeArgs) -> Result<(), ExitError> {
     if args.agent.rotate_certificates {
         let signed = host.readiness.condition("certificate");
         signed.unmet("a client certificate is asked for and not signed yet");
-        identity = Some(Identity::obtain(&args.agent, &name, metrics.clone()).await?);
+        // That may take for ever; as the first process of a container it has to listen to signals itself.
+        identity = tokio::select! {
+            identity = Identity::obtain(&args.agent, &name, metrics.clone()) => Some(identity?),
+            ended = host.shutdown.on_signals() => return ended,
+        };
         signed.met();
     }
     let tls = tls(&args, &host, identity.as_ref())?;

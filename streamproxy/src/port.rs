@@ -1,7 +1,7 @@
 //! Ports of the machine that several processes may hold at once: the old and the new one of an update.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
@@ -25,10 +25,10 @@ impl Port {
     ///
     /// What the kernel says.
     pub(crate) fn share(address: SocketAddr, count: usize) -> io::Result<Self> {
-        let first = socket(address)?;
-        first.set_reuse_address(true)?;
-        first.set_reuse_port(true)?;
-        first.bind(&address.into())?;
+        let first = bind(address, |first| {
+            first.set_reuse_address(true)?;
+            first.set_reuse_port(true)
+        })?;
         Self::with_others(first, count)
     }
 
@@ -41,10 +41,8 @@ impl Port {
     pub(crate) fn alone(ip: IpAddr, ports: RangeInclusive<u16>, count: usize) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for port in ports {
-            let address = SocketAddr::new(ip, port);
-            let first = socket(address)?;
-            match first.bind(&address.into()) {
-                Ok(()) => {
+            match bind(SocketAddr::new(ip, port), |_| Ok(())) {
+                Ok(first) => {
                     // From here on our own other sockets may join.
                     first.set_reuse_port(true)?;
                     return Self::with_others(first, count);
@@ -61,10 +59,7 @@ impl Port {
         let address = address.as_socket().ok_or(missing)?;
         let mut sockets = vec![first];
         for _ in 1..count {
-            let other = socket(address)?;
-            other.set_reuse_port(true)?;
-            other.bind(&address.into())?;
-            sockets.push(other);
+            sockets.push(bind(address, |other| other.set_reuse_port(true))?);
         }
         Ok(Self { sockets, address })
     }
@@ -91,11 +86,28 @@ impl Port {
     }
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+/// `[::]` is all addresses, as for Go: IPv4's too, and those alone where there is no IPv6.
+fn bind(address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
+    let bind = |address: SocketAddr| {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        prepare(&socket)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    bind(address).or_else(|error: io::Error| match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            bind(SocketAddr::new(
+                Ipv4Addr::UNSPECIFIED.into(),
+                address.port(),
+            ))
+        }
+        _ => Err(error),
+    })
 }
 
 /// Has the kernel choose among the last `count` sockets of the port, if an older process has as many
@@ -146,7 +158,7 @@ fn prefer_newest(socket: &Socket, count: usize) {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-    use std::net::{Ipv4Addr, TcpStream};
+    use std::net::TcpStream;
 
     use super::*;
 
@@ -187,6 +199,15 @@ mod tests {
         drop(old);
         connect(address);
         assert_eq!(waiting(&new).iter().sum::<usize>(), 64);
+    }
+
+    #[test]
+    fn all_addresses_are_ipv4s_too() {
+        let port = Port::share(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0), 2).unwrap();
+        let address = SocketAddr::new(LOOPBACK, port.address().port());
+        let listeners = port.listen().unwrap();
+        connect(address);
+        assert_eq!(waiting(&listeners).iter().sum::<usize>(), 64);
     }
 
     #[test]

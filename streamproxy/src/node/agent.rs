@@ -83,7 +83,7 @@ impl Agent<'_> {
         let redirection = Redirection {
             kubelet,
             agent: port.address().port(),
-            ipv6: ip.is_ipv6(),
+            ipv6: port.address().is_ipv6(),
             beats: host.beats.clone(),
         };
         let connections = host.shutdown.tracker().clone();

@@ -323,3 +323,6 @@ fn wrong(args: &AgentArgs, error: &dyn std::fmt::Display) -> ExitError {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;
