@@ -1,6 +1,6 @@
 //! A node's agent, as the real binary beside a real kubelet that is too old for WebSockets: its identity,
 //! its redirection, its report, its death and its update. The controller's part is played by hand.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod node_agent;
 
