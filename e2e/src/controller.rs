@@ -101,9 +101,19 @@ impl<'a> Controller<'a> {
     /// Starts `controller run` with more flags than it needs, and waits until it has seen everything.
     /// `name` is its log's.
     pub fn start(cluster: &'a Cluster, name: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_build(cluster, name, program()?, flags)
+    }
+
+    /// The same, of another build.
+    pub fn start_build(
+        cluster: &'a Cluster,
+        name: &str,
+        program: PathBuf,
+        flags: &[&str],
+    ) -> Result<Self> {
         // Free now, and nobody else takes ports here in the moment that it takes.
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(program);
         command
             .args(["run", "--metrics-listen", &admin, "--kubeconfig"])
             .arg(kubeconfig(cluster)?)
@@ -252,6 +262,11 @@ impl Audit {
             format!("--audit-policy-file={}", path("policy.yaml")),
             format!("--audit-log-path={}", path("audit.log")),
         ]
+    }
+
+    /// How long it is, in bytes: it grows with each request.
+    pub fn size(&self) -> u64 {
+        fs::metadata(self.folder.path().join("audit.log")).map_or(0, |file| file.len())
     }
 
     /// Everything until now, in the order of their ends.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: ours, upstream's translator and haproxy, side by side.
 
+mod rollout;
 mod rows;
 mod servers;
 
@@ -24,18 +25,37 @@ pub(crate) struct Args {
     /// One round of a quarter of the load, to see that it works
     #[arg(long)]
     quick: bool,
-    /// Only rows whose names begin so, by comma: `gw` is all of the gateway's
+    /// Only rows whose names begin so, by comma: `gw` is all of the gateway's, `rollout` the controller's
     #[arg(long, value_delimiter = ',', value_name = "ROWS")]
     rows: Vec<String>,
     /// Another build of streamproxy to measure
     #[arg(long, value_name = "FILE")]
     ours: Option<PathBuf>,
+    /// Another build of the controller to measure
+    #[arg(long, value_name = "FILE")]
+    controller: Option<PathBuf>,
     /// Also write every figure of every round to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    let whole = |name: &String| rollout::NAME.starts_with(name.as_str());
+    if args.rows.is_empty() || args.rows.iter().any(whole) {
+        let program = match &args.controller {
+            Some(path) => path.clone(),
+            None => binary::program("controller", true)?,
+        };
+        rollout::run(program, args.quick)?;
+    }
+    if !args.rows.is_empty() && args.rows.iter().all(whole) {
+        return Ok(());
+    }
+    side_by_side(args)
+}
+
+/// Ours, upstream's translator and haproxy.
+fn side_by_side(args: Args) -> Result<()> {
     let (root, target) = binary::workspace()?;
     let ours = match args.ours {
         Some(path) => path,

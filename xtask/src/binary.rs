@@ -21,16 +21,22 @@ pub(crate) fn workspace() -> Result<(PathBuf, PathBuf)> {
 
 /// Builds `streamproxy`, and tells where it is.
 pub(crate) fn streamproxy(release: bool) -> Result<PathBuf> {
+    program("streamproxy", release)
+}
+
+/// Builds one program, and tells where it is.
+pub(crate) fn program(name: &str, release: bool) -> Result<PathBuf> {
     let (root, target) = workspace()?;
-    let mut args = vec!["build", "--quiet", "--package", "streamway-streamproxy"];
+    let package = format!("streamway-{name}");
+    let mut args = vec!["build", "--quiet", "--package", &package];
     if release {
         args.push("--release");
     }
-    println!("  building streamproxy …");
+    println!("  building {name} …");
     cargo(&args, &root)?;
     Ok(target
         .join(if release { "release" } else { "debug" })
-        .join("streamproxy"))
+        .join(name))
 }
 
 /// Builds every program of the image, and tells the folder that they are in.
