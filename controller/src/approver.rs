@@ -4,11 +4,12 @@
 mod check;
 mod roles;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition,
 };
@@ -29,6 +30,9 @@ use check::Verdict;
 
 /// What cannot be decided yet is looked at again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many nodes' rights are written at once.
+const AT_ONCE: usize = 8;
 
 /// Gives agents their identities.
 pub(crate) struct Approver {
@@ -154,36 +158,46 @@ impl Approver {
     /// Each node that has an agent's pod has the role and the binding, as they should be. Whether all
     /// is so.
     async fn give_rights(&self) -> bool {
+        let pods = self.pods.all();
+        let nodes = pods.iter().filter_map(|pod| {
+            let spec = pod.spec.as_ref()?;
+            spec.node_name.as_deref()
+        });
+        // Of an update's two pods both are on one node.
+        let nodes: BTreeSet<&str> = nodes.collect();
+        let given = nodes.into_iter().map(|node| self.give_rights_on(node));
+        let mut given = futures_util::stream::iter(given).buffer_unordered(AT_ONCE);
         let mut settled = true;
-        for pod in self.pods.all() {
-            let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) else {
-                continue;
-            };
-            let streaming = self.streamings.get(node);
-            let Some(streaming) = streaming.filter(|one| one.metadata.uid.is_some()) else {
-                // It is made as soon as the Node is seen.
-                settled = false;
-                continue;
-            };
-            let given = async {
-                if let Some(role) = roles::role(&streaming) {
-                    let same = |is: &ClusterRole| is.rules == role.rules;
-                    self.give(&self.roles, &role, same).await?;
-                }
-                if let Some(binding) = roles::binding(&streaming) {
-                    let same = |is: &ClusterRoleBinding| {
-                        is.role_ref == binding.role_ref && is.subjects == binding.subjects
-                    };
-                    self.give(&self.bindings, &binding, same).await?;
-                }
-                Ok::<_, kube::Error>(())
-            };
-            if let Err(error) = given.await {
-                settled = false;
-                tracing::warn!(node, %error, "the agent's rights cannot be written");
-            }
+        while let Some(given) = given.next().await {
+            settled &= given;
         }
         settled
+    }
+
+    async fn give_rights_on(&self, node: &str) -> bool {
+        let streaming = self.streamings.get(node);
+        let Some(streaming) = streaming.filter(|one| one.metadata.uid.is_some()) else {
+            // It is made as soon as the Node is seen.
+            return false;
+        };
+        let given = async {
+            if let Some(role) = roles::role(&streaming) {
+                let same = |is: &ClusterRole| is.rules == role.rules;
+                self.give(&self.roles, &role, same).await?;
+            }
+            if let Some(binding) = roles::binding(&streaming) {
+                let same = |is: &ClusterRoleBinding| {
+                    is.role_ref == binding.role_ref && is.subjects == binding.subjects
+                };
+                self.give(&self.bindings, &binding, same).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if let Err(error) = given.await {
+            tracing::warn!(node, %error, "the agent's rights cannot be written");
+            return false;
+        }
+        true
     }
 
     async fn give<K>(
