@@ -33,7 +33,11 @@ pub(super) fn measure(
     let mut why = Vec::new();
     status.objectives = Vec::new();
     for objective in &analysis.objectives {
-        let (one, judged, reason) = judge(objective, analysis.min_samples, measured, of);
+        let earlier = before
+            .objectives
+            .iter()
+            .find(|one| one.indicator == objective.indicator);
+        let (one, judged, reason) = judge(objective, analysis.min_samples, measured, of, earlier);
         verdict = verdict.max(judged);
         why.extend(reason);
         status.objectives.push(one);
@@ -78,75 +82,93 @@ pub(super) fn cannot_tell(analysis: &Analysis, status: &AnalysisStatus) -> Optio
     }
 }
 
+/// One objective: what was counted, what it says, and why that is not good.
 fn judge(
     objective: &Objective,
     min_samples: i32,
     measured: Option<&Measured>,
     of: &BTreeSet<String>,
+    earlier: Option<&ObjectiveStatus>,
 ) -> (ObjectiveStatus, Verdict, Option<String>) {
     let indicator = objective.indicator;
-    let name = name(indicator);
-    let counted: Vec<_> = measured
+    let nodes = measured.iter().flat_map(|measured| &measured.nodes);
+    let counted = nodes.filter(|(node, _)| of.contains(*node));
+    let (tallies, errors): (Vec<_>, Vec<_>) = counted
+        .map(|(_, one)| (tally(one, indicator), one.error.as_deref()))
+        .unzip();
+    let all = tallies
         .iter()
-        .flat_map(|measured| &measured.nodes)
-        .filter_map(|(node, counted)| of.contains(node).then_some(counted))
-        .collect();
-    let tallies: Vec<_> = counted
-        .iter()
-        .filter_map(|one| tally(one, indicator))
-        .collect();
-    let errors = counted.iter().filter_map(|one| one.error.as_deref());
-    let error = errors.into_iter().next();
-    let all = tallies.iter().copied().fold(Tally::default(), Tally::plus);
-    let baseline = measured
-        .and_then(|measured| measured.baseline.as_ref())
-        .and_then(|baseline| tally(baseline, indicator))
-        .filter(|baseline| baseline.total >= samples(min_samples));
+        .flatten()
+        .copied()
+        .fold(Tally::default(), Tally::plus);
     let value = Percentage::of(all.good, all.total);
-    let worse =
-        baseline
-            .zip(value)
-            .zip(objective.max_worse)
-            .and_then(|((baseline, value), allowed)| {
-                let baseline = Percentage::of(baseline.good, baseline.total)?;
-                let lost = baseline.thousandths().saturating_sub(value.thousandths());
-                (lost > allowed.thousandths()).then_some((baseline, allowed))
-            });
-    let (verdict, why) = if tallies.is_empty() {
-        match (measured, error) {
-            (None, _) => (Verdict::Error, Some("nothing was measured yet".to_owned())),
-            (_, Some(error)) => (Verdict::Error, Some(format!("{name}: {error}"))),
+    let baseline = measured
+        .and_then(|measured| tally(measured.baseline.as_ref()?, indicator))
+        .filter(|baseline| baseline.total >= samples(min_samples))
+        .and_then(|baseline| Percentage::of(baseline.good, baseline.total));
+    let (verdict, why) = if measured.is_none() {
+        (Verdict::Error, "nothing was measured yet".to_owned())
+    } else if tallies.iter().all(Option::is_none) {
+        match errors.iter().flatten().next() {
+            Some(error) => (Verdict::Error, (*error).to_owned()),
             // Nothing on these nodes counts it: kubelets know no ends of sessions.
-            _ => (Verdict::Passed, None),
+            None => (Verdict::Passed, String::new()),
         }
     } else if all.total < samples(min_samples) {
-        let why = format!(
-            "{name}: {} samples of {min_samples} that are needed",
-            all.total
-        );
-        (Verdict::Inconclusive, Some(why))
-    } else if let Some(value) = value.filter(|value| *value < objective.min) {
-        let why = format!(
-            "{name}: {value} of {} are good, wanted {}",
-            all.total, objective.min
-        );
-        (Verdict::Failed, Some(why))
-    } else if let (Some((baseline, allowed)), Some(value)) = (worse, value) {
-        let why = format!(
-            "{name}: {value}, more than {allowed} worse than the {baseline} of nodes that are not over"
-        );
-        (Verdict::Failed, Some(why))
+        let why = format!("{} samples of {min_samples} that are needed", all.total);
+        (Verdict::Inconclusive, why)
+    } else if let Some(why) = missed(objective, value, all.total, baseline) {
+        // What went wrong before the last measurement has failed that one. If nothing went wrong
+        // since, it is too early to say more.
+        let new = all.total.saturating_sub(all.good) > bad(earlier, all.total);
+        let verdict = if new {
+            Verdict::Failed
+        } else {
+            Verdict::Inconclusive
+        };
+        (verdict, why)
     } else {
-        (Verdict::Passed, None)
+        (Verdict::Passed, String::new())
     };
     let status = ObjectiveStatus {
         indicator,
         samples: i64::try_from(all.total).unwrap_or(i64::MAX),
         value,
-        baseline: baseline.and_then(|baseline| Percentage::of(baseline.good, baseline.total)),
+        baseline,
         met: verdict == Verdict::Passed,
     };
-    (status, verdict, why)
+    let why = format!("{}: {why}", name(indicator));
+    (status, verdict, (verdict != Verdict::Passed).then_some(why))
+}
+
+/// How an objective is missed, if it is.
+fn missed(
+    objective: &Objective,
+    value: Option<Percentage>,
+    total: u64,
+    baseline: Option<Percentage>,
+) -> Option<String> {
+    let value = value?;
+    if value < objective.min {
+        let wanted = objective.min;
+        return Some(format!("{value} of {total} are good, wanted {wanted}"));
+    }
+    let (baseline, allowed) = baseline.zip(objective.max_worse)?;
+    let worse = baseline.thousandths().saturating_sub(value.thousandths());
+    (worse > allowed.thousandths()).then(|| {
+        format!("{value}, more than {allowed} worse than the {baseline} of nodes that are not over")
+    })
+}
+
+/// How many samples were bad at an earlier measurement; none, if counting began anew after it.
+fn bad(earlier: Option<&ObjectiveStatus>, total: u64) -> u64 {
+    let earlier = earlier.and_then(|one| Some((u64::try_from(one.samples).ok()?, one.value?)));
+    let Some((samples, value)) = earlier.filter(|(samples, _)| *samples <= total) else {
+        return 0;
+    };
+    // The value was rounded down, which up to 100,000 samples loses nothing.
+    let good = (samples * u64::from(value.thousandths())).div_ceil(100_000);
+    samples.saturating_sub(good)
 }
 
 fn samples(min: i32) -> u64 {
@@ -166,5 +188,185 @@ fn name(indicator: Indicator) -> &'static str {
         Indicator::Upgrades => "upgrades",
         Indicator::Sessions => "sessions",
         Indicator::Probes => "probes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn counted(good: u64, total: u64) -> Counted {
+        Counted {
+            probes: Some(Tally { good, total }),
+            ..Counted::default()
+        }
+    }
+
+    fn nodes(all: &[Counted]) -> Option<Measured> {
+        let name = |index| format!("n{index}");
+        let nodes = all.iter().enumerate();
+        Some(Measured {
+            since: Timestamp::UNIX_EPOCH,
+            nodes: nodes
+                .map(|(index, one)| (name(index), one.clone()))
+                .collect(),
+            baseline: None,
+        })
+    }
+
+    fn against(baseline: Counted, all: &[Counted]) -> Option<Measured> {
+        let baseline = Some(baseline);
+        nodes(all).map(|measured| Measured {
+            baseline,
+            ..measured
+        })
+    }
+
+    fn spec(objective: Value) -> Analysis {
+        from_value(json!({"objectives": [objective], "minSamples": 10})).unwrap()
+    }
+
+    fn run(
+        spec: &Analysis,
+        before: &AnalysisStatus,
+        measured: Option<&Measured>,
+    ) -> AnalysisStatus {
+        let of = ["n0", "n1"].map(str::to_owned).into();
+        measure(spec, before, measured, &of, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn verdicts() {
+        let probes = json!({"indicator": "Probes"});
+        let compared = json!({"indicator": "Probes", "min": "90%", "maxWorse": "1%"});
+        let sessions = json!({"indicator": "Sessions"});
+        let silent = Counted {
+            error: Some("no route to host".to_owned()),
+            ..Counted::default()
+        };
+        let table = [
+            // Failures, inconclusive, errors, and a word of the message.
+            (&probes, None, (0, 0, 1), "nothing was measured"),
+            (&probes, nodes(&[]), (0, 0, 0), "met"),
+            (
+                &probes,
+                nodes(&[counted(9, 9)]),
+                (0, 1, 0),
+                "9 samples of 10",
+            ),
+            (
+                &probes,
+                nodes(&[counted(9, 9), counted(1, 1)]),
+                (0, 0, 0),
+                "met",
+            ),
+            (&probes, nodes(&[counted(999, 1000)]), (0, 0, 0), "met"),
+            (
+                &probes,
+                nodes(&[counted(998, 1000)]),
+                (1, 0, 0),
+                "99.8% of 1000",
+            ),
+            // A node that is not in the wave.
+            (
+                &probes,
+                nodes(&[counted(10, 10), counted(10, 10), counted(0, 10)]),
+                (0, 0, 0),
+                "met",
+            ),
+            (
+                &probes,
+                nodes(&[silent.clone(), silent.clone()]),
+                (0, 0, 1),
+                "no route",
+            ),
+            (
+                &probes,
+                nodes(&[silent.clone(), counted(10, 10)]),
+                (0, 0, 0),
+                "met",
+            ),
+            // Nothing there counts sessions.
+            (&sessions, nodes(&[counted(0, 10)]), (0, 0, 0), "met"),
+            (
+                &compared,
+                against(counted(100, 100), &[counted(99, 100)]),
+                (0, 0, 0),
+                "met",
+            ),
+            (
+                &compared,
+                against(counted(100, 100), &[counted(98, 100)]),
+                (1, 0, 0),
+                "worse than the 100%",
+            ),
+            (
+                &compared,
+                against(counted(9, 9), &[counted(98, 100)]),
+                (0, 0, 0),
+                "met",
+            ),
+            (
+                &compared,
+                against(counted(0, 100), &[counted(80, 100)]),
+                (1, 0, 0),
+                "wanted 90%",
+            ),
+        ];
+        for (objective, measured, counts, word) in table {
+            let status = run(
+                &spec(objective.clone()),
+                &AnalysisStatus::default(),
+                measured.as_ref(),
+            );
+            let message = status.message.clone().unwrap();
+            let found = (status.failures, status.inconclusive, status.errors);
+            assert_eq!(found, counts, "{objective} {measured:?}: {message}");
+            assert!(message.contains(word), "{message}");
+            assert_eq!(has_passed(&status), counts == (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_once_fails_once() {
+        let spec = spec(json!({"indicator": "Probes"}));
+        let mut status = AnalysisStatus::default();
+        for (good, total, counts) in [
+            (9, 10, (1, 0, 0)),
+            // No further one failed; too few to say that it was one in a thousand.
+            (19, 20, (1, 1, 0)),
+            (29, 30, (1, 2, 0)),
+            (38, 40, (2, 0, 0)),
+            (9_990, 9_992, (2, 0, 0)),
+            // Another controller counts from zero.
+            (10, 10, (2, 0, 0)),
+            (19, 20, (3, 0, 0)),
+        ] {
+            status = run(&spec, &status, nodes(&[counted(good, total)]).as_ref());
+            let found = (status.failures, status.inconclusive, status.errors);
+            assert_eq!(found, counts, "{good} of {total}");
+        }
+    }
+
+    #[test]
+    fn limits_are_told_apart() {
+        let mut spec = spec(json!({"indicator": "Probes"}));
+        (spec.inconclusive_limit, spec.error_limit) = (1, 2);
+        let mut status = AnalysisStatus::default();
+        for (measured, paused) in [
+            (None, false),
+            (None, false),
+            (nodes(&[counted(1, 1)]), false),
+            (nodes(&[counted(1, 1)]), true),
+            (nodes(&[counted(10, 10)]), false),
+            (None, false),
+            (None, false),
+            (None, true),
+        ] {
+            status = run(&spec, &status, measured.as_ref());
+            assert_eq!(cannot_tell(&spec, &status).is_some(), paused, "{status:?}");
+        }
     }
 }

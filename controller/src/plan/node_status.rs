@@ -22,13 +22,14 @@ pub(super) fn after(
     api_server: Option<Version>,
     now: Timestamp,
 ) -> Option<(NodeStreamingStatus, Vec<Event>)> {
+    let said = said(view, step);
     let mut status = NodeStreamingStatus {
         agent: None,
         state: Some(step.state),
         mode: view.mode_in_effect(api_server),
         declared: Some(view.declared),
         port: view.port(),
-        message: Some(step.message.clone()).filter(|message| !message.is_empty()),
+        message: Some(said.1.to_owned()).filter(|message| !message.is_empty()),
         ..view.status.clone()
     };
     if !step.keeps_version {
@@ -39,7 +40,7 @@ pub(super) fn after(
     }
     let events = transition(view, step, &mut status, now);
     probed(view, step, &mut status);
-    set_conditions(view, step, eligible, &mut status, now);
+    set_conditions(view, step, said, eligible, &mut status, now);
     let before = NodeStreamingStatus {
         agent: None,
         ..view.status.clone()
@@ -50,6 +51,20 @@ pub(super) fn after(
     // Not worth a write of its own.
     status.sessions = view.seen.sessions;
     Some((status, events))
+}
+
+/// Reason and message. While one switch follows the other they stay; what is waited for is said.
+fn said<'a>(view: &View<'a>, step: &'a Step) -> (&'a str, &'a str) {
+    let ready = view.status.conditions.iter().find(|one| one.type_ == READY);
+    let moves = matches!(step.state, NodeState::TurningOn | NodeState::TurningOff);
+    match (ready, &view.status.message) {
+        (Some(ready), Some(message))
+            if moves && step.state == view.state() && step.writes(view) =>
+        {
+            (&ready.reason, message)
+        }
+        _ => (step.reason, &step.message),
+    }
 }
 
 fn transition(
@@ -95,6 +110,7 @@ fn probed(view: &View<'_>, step: &Step, status: &mut NodeStreamingStatus) {
 fn set_conditions(
     view: &View<'_>,
     step: &Step,
+    (reason, message): (&str, &str),
     eligible: Option<Result<(), &Unfit>>,
     status: &mut NodeStreamingStatus,
     now: Timestamp,
@@ -106,9 +122,9 @@ fn set_conditions(
     let mut set = |kind, status, reason, message: &str| {
         conditions::set(all, kind, status, reason, message, generation, &now);
     };
-    set(READY, !moves && !stalled, step.reason, &step.message);
-    set(RECONCILING, moves && !stalled, step.reason, &step.message);
-    set(STALLED, stalled, step.reason, &step.message);
+    set(READY, !moves && !stalled, reason, message);
+    set(RECONCILING, moves && !stalled, reason, message);
+    set(STALLED, stalled, reason, message);
     match eligible {
         Some(Ok(())) => set(ELIGIBLE, true, "TakesItsMode", "the node can take its mode"),
         Some(Err(unfit)) => set(ELIGIBLE, false, unfit.reason, &unfit.message),

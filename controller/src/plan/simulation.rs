@@ -3,16 +3,19 @@
 //!
 //! Time goes in ticks. Everything that happens by chance follows from a seed.
 
-mod api;
-mod checks;
+pub(super) mod api;
+pub(super) mod checks;
 mod controller;
 mod machine;
 mod random_runs;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use streamway_crds::{NodeStreaming, StreamingRollout, Verb};
+use streamway_crds::{
+    ActionResult, NodeState, NodeStreaming, Phase, StreamingRollout, StreamingRolloutStatus, Verb,
+};
 
+use super::version::Version;
 pub(super) use api::Api;
 use checks::Checks;
 use controller::Controller;
@@ -55,6 +58,7 @@ pub(super) struct World {
     pub(super) api: Api,
     pub(super) machines: std::collections::BTreeMap<String, Machine>,
     pub(super) webhook_is_up: bool,
+    pub(super) api_server: Option<Version>,
     /// None while no controller holds the Lease.
     pub(super) controller: Option<Controller>,
     /// Writes of a controller that died while they were on their way.
@@ -72,6 +76,7 @@ impl World {
             api: Api::default(),
             machines: std::collections::BTreeMap::new(),
             webhook_is_up: true,
+            api_server: Some(Version::new(36)),
             controller: None,
             late: Vec::new(),
             checks: Checks::default(),
@@ -177,6 +182,44 @@ impl World {
 
     pub(super) fn streaming(&self, node: &str) -> &NodeStreaming {
         &self.api.streamings[node]
+    }
+
+    pub(super) fn state(&self, node: &str) -> Option<NodeState> {
+        self.api.streamings.get(node)?.status.as_ref()?.state
+    }
+
+    /// Nodes in that state.
+    pub(super) fn nodes_in(&self, state: NodeState) -> Vec<&str> {
+        let names = self.api.streamings.keys().map(String::as_str);
+        names
+            .filter(|name| self.state(name) == Some(state))
+            .collect()
+    }
+
+    /// The only rollout's status.
+    pub(super) fn status(&self) -> StreamingRolloutStatus {
+        let rollout = self.api.rollouts.values().next().unwrap();
+        rollout.status.clone().unwrap_or_default()
+    }
+
+    pub(super) fn is_in(&self, phase: Phase) -> bool {
+        self.status().phase == Some(phase)
+    }
+
+    /// Has an action carried out; what came of it.
+    pub(super) fn acts(&mut self, verb: Verb) -> (ActionResult, String) {
+        let rollout = self.api.rollouts.keys().next().unwrap().clone();
+        let name = self.act(&rollout, verb);
+        let answered = |world: &Self| world.api.actions[&name].status.is_some();
+        self.until(30, "the action is answered", answered);
+        let status = self.api.actions[&name].status.clone().unwrap();
+        (status.result.unwrap(), status.message.unwrap())
+    }
+
+    /// Reasons of the events about one object.
+    pub(super) fn told(&self, about: &str) -> Vec<&'static str> {
+        let events = self.api.events.iter().filter(|(name, _)| name == about);
+        events.map(|(_, event)| event.reason).collect()
     }
 
     /// How things stand, for a test that fails.

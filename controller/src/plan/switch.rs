@@ -112,7 +112,8 @@ impl Step {
         self.message = message.into();
     }
 
-    fn writes(&self, view: &View<'_>) -> bool {
+    /// Whether anything is switched, or written for it.
+    pub(super) fn writes(&self, view: &View<'_>) -> bool {
         self.spec != *view.spec || self.patch != NodePatch::default()
     }
 

@@ -4,6 +4,7 @@ use streamway_crds::{OnFailure, RollbackScope, StreamingRolloutStatus, WavePhase
 
 use super::{Outcome, Round, waves};
 use crate::plan::standing::Stage;
+use crate::plan::view::View;
 
 /// Whether the present revision has failed, and nobody asked for another try.
 pub(super) fn has_failed(round: &Round<'_>, status: &StreamingRolloutStatus) -> bool {
@@ -112,7 +113,7 @@ pub(super) fn advance(round: &Round<'_>, outcome: &mut Outcome) {
 
 /// Whether all that is to be taken back is back.
 pub(super) fn is_back(round: &Round<'_>, status: &StreamingRolloutStatus) -> bool {
-    use streamway_crds::NodeState::TurningOff;
+    use streamway_crds::NodeState::{Excluded, Off, Untouched};
     let rolled_back = |wave: usize| {
         let wave = status.waves.get(wave);
         wave.is_some_and(|wave| wave.phase == WavePhase::RolledBack)
@@ -123,6 +124,8 @@ pub(super) fn is_back(round: &Round<'_>, status: &StreamingRolloutStatus) -> boo
         .filter(|one| rolled_back(one.wave))
         .all(|one| {
             let view = round.views.get(one.node);
-            view.is_none_or(|view| !view.is_begun() && view.state() != TurningOff)
+            // What the spec says is not there before the status says so too.
+            let rests = |view: &View<'_>| matches!(view.state(), Off | Untouched | Excluded);
+            view.is_none_or(|view| !view.is_begun() && rests(view))
         })
 }

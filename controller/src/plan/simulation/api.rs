@@ -272,7 +272,7 @@ impl Api {
     }
 }
 
-pub(super) fn declares(node: &Node) -> bool {
+pub(in crate::plan) fn declares(node: &Node) -> bool {
     let status = node.status.as_ref().unwrap();
     let features = status.declared_features.iter().flatten();
     features

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use streamway_crds::conditions::{READY, RECONCILING, STALLED, is_true};
 use streamway_crds::{NodeState, StreamingRolloutStatus, Traffic, WavePhase, Way};
 
 use super::TICK;
@@ -41,6 +43,8 @@ pub(in crate::plan) struct Checks {
     began: BTreeMap<(String, String, String), Timestamp>,
     /// How often waves began.
     pub(in crate::plan) beginnings: u32,
+    /// What was written to switch nodes, in order.
+    pub(in crate::plan) switches: Vec<String>,
 }
 
 impl Checks {
@@ -52,6 +56,9 @@ impl Checks {
                 self.on_their_way.remove(node);
             }
             Write::Spec { node, spec, .. } => {
+                let (traffic, feature) = (spec.traffic, spec.feature);
+                self.switches
+                    .push(format!("{node}: traffic {traffic:?}, feature {feature:?}"));
                 self.writes.entry(node.clone()).or_default().specs += 1;
                 let before = self.revisions.insert(node.clone(), spec.revision.clone());
                 let begins = spec.revision.is_some() && before.flatten() != spec.revision;
@@ -61,7 +68,15 @@ impl Checks {
                     self.on_their_way.remove(node);
                 }
             }
-            Write::Node { node, .. } => self.writes.entry(node.clone()).or_default().nodes += 1,
+            Write::Node { node, patch } => {
+                let declared = patch
+                    .declared
+                    .map(|declared| format!(" declared {declared}"));
+                let port = patch.port.map(|port| format!(" port {port}"));
+                let (declared, port) = (declared.unwrap_or_default(), port.unwrap_or_default());
+                self.switches.push(format!("{node}: Node{declared}{port}"));
+                self.writes.entry(node.clone()).or_default().nodes += 1;
+            }
             Write::Status { node, .. } => {
                 self.writes.entry(node.clone()).or_default().statuses += 1;
             }
@@ -157,6 +172,13 @@ impl Checks {
                 !over
             })
         });
+        for streaming in api.streamings.values() {
+            let conditions = streaming.status.as_ref().map(|status| &status.conditions);
+            assert_one_of_kstatus(conditions);
+        }
+        for rollout in api.rollouts.values() {
+            assert_one_of_kstatus(rollout.status.as_ref().map(|status| &status.conditions));
+        }
         for (name, machine) in machines {
             let node = &api.nodes[name];
             // What was there before any rollout, or came after the last one, is not ours to change.
@@ -180,8 +202,18 @@ impl Checks {
     }
 }
 
+/// Ready, Reconciling and Stalled: exactly one of them, once anything was said.
+fn assert_one_of_kstatus(conditions: Option<&Vec<Condition>>) {
+    let Some(conditions) = conditions.filter(|conditions| !conditions.is_empty()) else {
+        return;
+    };
+    let said = [READY, RECONCILING, STALLED];
+    let said = said.iter().filter(|kind| is_true(conditions, kind)).count();
+    assert_eq!(said, 1, "{conditions:?}");
+}
+
 /// Every Node is as its kubelet wants it, and nothing of ours is left.
-pub(super) fn assert_untouched(api: &Api, machines: &BTreeMap<String, Machine>) {
+pub(in crate::plan) fn assert_untouched(api: &Api, machines: &BTreeMap<String, Machine>) {
     for (name, machine) in machines {
         let node = &api.nodes[name];
         let story = || api.story(machines);
@@ -203,7 +235,7 @@ pub(super) fn assert_untouched(api: &Api, machines: &BTreeMap<String, Machine>) 
 }
 
 /// Every node that can be is over, in the right mode and by the right way.
-pub(super) fn assert_over(api: &Api, machines: &BTreeMap<String, Machine>) {
+pub(in crate::plan) fn assert_over(api: &Api, machines: &BTreeMap<String, Machine>) {
     for (name, machine) in machines {
         let story = || api.story(machines);
         let streaming = &api.streamings[name];

@@ -40,6 +40,7 @@ pub(in crate::plan) struct Controller {
     changed: bool,
     /// Agents' pods, and whether they are ready.
     pods: BTreeMap<String, (Option<String>, bool)>,
+    api_server: Option<Version>,
     pub(in crate::plan) plans: usize,
     pub(in crate::plan) last: Plan,
 }
@@ -58,6 +59,7 @@ impl Controller {
             wake_at: Some(now),
             changed: true,
             pods: BTreeMap::new(),
+            api_server: None,
             plans: 0,
             last: Plan::default(),
         }
@@ -71,7 +73,11 @@ impl Controller {
         self.writing.into_iter().filter_map(first).collect()
     }
 
-    fn observe(&self, machines: &BTreeMap<String, super::Machine>) -> Observed {
+    fn observe(
+        &self,
+        machines: &BTreeMap<String, super::Machine>,
+        api_server: Option<Version>,
+    ) -> Observed {
         let cache = &self.cache;
         let busy: BTreeSet<_> = self
             .writing
@@ -98,7 +104,7 @@ impl Controller {
             (name.clone(), observed)
         };
         Observed {
-            api_server: Some(Version::new(36)),
+            api_server,
             obstacle: None,
             ports: Ports {
                 agent: AGENT_PORT,
@@ -183,11 +189,12 @@ impl World {
         let pods: BTreeMap<_, _> = pods
             .map(|(name, machine)| (name.clone(), (machine.agent.pod.clone(), machine.serves())))
             .collect();
-        controller.changed |= controller.pods != pods;
+        controller.changed |= controller.pods != pods || controller.api_server != self.api_server;
         controller.pods = pods;
+        controller.api_server = self.api_server;
         let due = controller.wake_at.is_some_and(|time| time <= self.now);
         if due || std::mem::take(&mut controller.changed) {
-            let observed = controller.observe(&self.machines);
+            let observed = controller.observe(&self.machines, self.api_server);
             let plan = plan(&observed, self.now);
             controller.plans += 1;
             controller.follow(&plan, self.now);
