@@ -514,7 +514,7 @@ fn mistakes_are_told_in_one_line() {
     let free = peer::free_address().unwrap();
     let skip = "--kubelet-insecure-skip-tls-verify";
     let open = ["--anonymous-auth", "--authorization-mode", "AlwaysAllow"];
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&[], 64, "--kubelet-certificate-authority"),
         (&[skip], 64, "--kubeconfig"),
         (
@@ -566,6 +566,22 @@ fn mistakes_are_told_in_one_line() {
             "--tls",
         ),
         (&[skip, "--no-such-flag"], 64, "--no-such-flag"),
+        (
+            &[skip, "--traffic", "NodeStreaming"],
+            64,
+            "--rotate-certificates",
+        ),
+        (
+            &[skip, "--rotate-certificates"],
+            64,
+            "--bootstrap-kubeconfig",
+        ),
+        (&[skip, "--redirect-ports", "2-1"], 64, "--redirect-ports"),
+        (
+            &[skip, "--admin-socket", "/no/such/file"],
+            1,
+            "--admin-socket",
+        ),
         (&[skip, "--listen", &busy], 1, "--listen"),
     ];
     for (args, code, names) in cases {
