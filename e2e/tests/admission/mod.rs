@@ -1,7 +1,9 @@
 //! Replicas of the webhook on the host, and the Service that leads API servers to them.
 
+mod faults;
 pub(crate) mod kubelets;
 pub(crate) mod load;
+mod switches;
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,6 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use streamway_crds::names;
 use streamway_e2e::cluster::Cluster;
@@ -172,16 +176,22 @@ impl<'a> Replica<'a> {
     }
 }
 
-/// The caBundle that API servers have.
-pub(crate) fn bundle(kubectl: &Kubectl) -> Result<String> {
+/// Whether the caBundle holds every CA of the Secret, and nothing else.
+pub(crate) fn announced(kubectl: &Kubectl) -> Result<bool> {
     let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
-    kubectl.ok(&[
+    let configuration = [
         "get",
         "mutatingwebhookconfiguration",
         names::WEBHOOK_CONFIGURATION,
-        "-o",
-        path,
-    ])
+    ];
+    let bundle = kubectl.ok(&[&configuration[..], &["-o", path]].concat())?;
+    let secret = secret(kubectl)?;
+    let authorities = ["ca.crt", "next-ca.crt", "old-ca.crt"].map(|key| secret.get(key));
+    let mut wanted = Vec::new();
+    for authority in authorities.into_iter().flatten().filter_map(Value::as_str) {
+        wanted.extend(STANDARD.decode(authority)?);
+    }
+    Ok(!wanted.is_empty() && STANDARD.decode(bundle)? == wanted)
 }
 
 /// The Secret's data, in base64.
