@@ -9,6 +9,7 @@ mod kubelet;
 mod ledger;
 mod metrics_server;
 mod node;
+mod processes;
 mod standing;
 mod users;
 
