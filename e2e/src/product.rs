@@ -202,6 +202,45 @@ impl<'a> Streamway<'a> {
     }
 }
 
+/// Every Node, without what changes by itself: times, versions, and the images that a node has.
+pub fn nodes(kubectl: &Kubectl) -> Result<Vec<Value>> {
+    let all: Value = serde_json::from_str(&kubectl.ok(&["get", "nodes", "-o", "json"])?)?;
+    let items = all.get("items").and_then(Value::as_array);
+    let mut nodes = items.context("no items")?.clone();
+    let keep = |value: Option<&mut Value>, names: &[&str]| {
+        if let Some(fields) = value.and_then(Value::as_object_mut) {
+            fields.retain(|name, _| names.contains(&&**name));
+        }
+    };
+    for node in &mut nodes {
+        let metadata = ["name", "labels", "annotations", "finalizers"];
+        keep(node.get_mut("metadata"), &metadata);
+        let Some(status) = node.get_mut("status").and_then(Value::as_object_mut) else {
+            continue;
+        };
+        status.remove("images");
+        let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten() {
+            keep(Some(condition), &["type", "status", "reason"]);
+        }
+    }
+    Ok(nodes)
+}
+
+/// Cluster-scoped objects and rights that look like ours, in the manifests or not. The empty namespace of
+/// the agents is none: see [`Streamway::gone`].
+pub fn traces(kubectl: &Kubectl) -> Result<Vec<String>> {
+    let kinds = "clusterroles,clusterrolebindings,roles,rolebindings,mutatingwebhookconfigurations,\
+                 customresourcedefinitions,priorityclasses,namespaces";
+    let left = kubectl.ok(&["get", kinds, "-A", "-o", "name"])?;
+    let empty = format!("namespace/{}", names::NODES_NAMESPACE);
+    let ours = left.lines().filter(|name| name.contains("streamway"));
+    Ok(ours
+        .filter(|name| *name != empty)
+        .map(str::to_owned)
+        .collect())
+}
+
 /// The image's archive: `$STREAMWAY_IMAGE` as `cargo xtask image` writes it, or one that is made in
 /// `folder` of the programs that cargo built for tests.
 pub fn archive(folder: &Path) -> Result<PathBuf> {

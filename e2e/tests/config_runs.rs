@@ -176,12 +176,7 @@ fn impersonation(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
         ("jane, joe", "cert-dev"),
         ("developers, operators", "team-a, team-b"),
     ];
-    write_site(
-        cluster,
-        "site-impersonation",
-        "gateway-impersonation",
-        &names,
-    )?;
+    write_site(cluster, "site-impersonation", &names)?;
     let site = cluster.file("install/site");
     kubectl.ok(&["apply", "--server-side", "-k", &site.to_string_lossy()])?;
     replaced(kubectl, &before)?;

@@ -1,20 +1,23 @@
-//! Streamway installed by `kubectl apply -k` on three nodes of two versions: it comes up, changes no node,
-//! needs no right that it does not have, changes nothing when it is applied again, and goes without a
-//! trace.
+//! Streamway installed as `docs/install.md` says, on three nodes of two versions: it comes up, changes no
+//! node, changes nothing when it is applied again, brings nodes over with no right that it lacks, and goes
+//! without a trace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Of JSON: what is not there is null.
 #![allow(clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use streamway_crds::Phase;
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
+use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{CURRENT, OLD_KUBELET};
+use streamway_e2e::{CURRENT, OLD_KUBELET, document};
 
 #[test]
 fn installed_and_gone_again() {
@@ -30,16 +33,17 @@ fn installed_and_gone_again() {
         .up()
         .unwrap();
     let kubectl = cluster.kubectl().unwrap();
-    let before = nodes(&kubectl).unwrap();
+    let before = product::nodes(&kubectl).unwrap();
     let archive = product::archive(folder.path()).unwrap();
     let streamway = Streamway::new(&cluster, "default", archive).unwrap();
     let mut suite = Suite::default();
-    suite.check("kubectl apply -k: everything is ready", || {
-        streamway.install()
+    suite.check("docs/install.md: install", || {
+        document::prepare(&cluster)?;
+        document::copied(&cluster, "rollout-site", "site", &[])?;
+        document::typed(&cluster, "docs/install.md", "Install")?;
+        streamway.ready()
     });
-    suite.check("no node is another for it", || {
-        same(&before, &nodes(&kubectl)?)
-    });
+    suite.check("no node is another for it", || same(&before, &kubectl));
     suite.check(
         "each node has an agent with a certificate of its own",
         || identities(&kubectl),
@@ -47,20 +51,35 @@ fn installed_and_gone_again() {
     suite.check("applied again, it changes nothing", || {
         applied_again(&kubectl, &streamway)
     });
+    suite.check("a rollout brings every node over", || {
+        let rollout = Rollout::new(&cluster, "all")?;
+        rollout.apply(ALL)?;
+        rollout.wait("the rollout is over", Duration::from_secs(90), |status| {
+            status.phase == Some(Phase::Complete)
+        })?;
+        for node in cluster.nodes() {
+            ensure!(rollout.way(&node.name)? == Way::Passed, "{}", node.name);
+        }
+        Ok(())
+    });
     suite.check("nobody asks for what they may not", || {
         refused(folder.path())
     });
-    suite.check("kubectl delete -k: everything is gone", || {
+    suite.check("kubectl delete -k, with every node switched", || {
         streamway.delete()
     });
-    suite.check("and every node is as it was", || {
-        same(&before, &nodes(&kubectl)?)
-    });
-    suite.check("what is not in the manifests is gone too", || {
-        traces(&kubectl)
+    suite.check("every node is as it was", || same(&before, &kubectl));
+    suite.check("what is in no manifest is gone too", || {
+        let traces = product::traces(&kubectl)?;
+        ensure!(traces.is_empty(), "{traces:?}");
+        Ok(())
     });
     suite.verdict();
 }
+
+const ALL: &str = "  waves: [{name: all, nodes: {percent: 100}, maxUnavailable: 3}]
+  analysis: {interval: 1s, minSamples: 1, prober: {interval: 1s}}
+";
 
 /// The API server's flags for an account of every request of ours, in `folder`.
 fn audit(folder: &Path) -> Result<Vec<String>> {
@@ -85,26 +104,8 @@ fn audit(folder: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// Every Node, without what changes by itself: times, and the images that a node has.
-fn nodes(kubectl: &Kubectl) -> Result<Vec<Value>> {
-    let all: Value = serde_json::from_str(&kubectl.ok(&["get", "nodes", "-o", "json"])?)?;
-    let items = all.get("items").and_then(Value::as_array);
-    let mut nodes = items.context("no items")?.clone();
-    for node in &mut nodes {
-        let metadata = node["metadata"].as_object_mut().context("no metadata")?;
-        metadata
-            .retain(|name, _| ["name", "labels", "annotations", "finalizers"].contains(&&**name));
-        let status = node["status"].as_object_mut().context("no status")?;
-        status.remove("images");
-        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
-            let condition = condition.as_object_mut().context("no condition")?;
-            condition.retain(|name, _| ["type", "status", "reason"].contains(&&**name));
-        }
-    }
-    Ok(nodes)
-}
-
-fn same(before: &[Value], now: &[Value]) -> Result<()> {
+fn same(before: &[Value], kubectl: &Kubectl) -> Result<()> {
+    let now = product::nodes(kubectl)?;
     ensure!(before == now, "{before:#?} became {now:#?}");
     let declares = |node: &Value| node["status"].get("declaredFeatures").is_some();
     // Else there would be nothing to compare.
@@ -192,19 +193,5 @@ fn refused(folder: &Path) -> Result<()> {
     ] {
         ensure!(users.iter().any(|own| own == user), "{user} asked nothing");
     }
-    Ok(())
-}
-
-/// Objects that the programs made: roles of agents, Leases, Secrets.
-fn traces(kubectl: &Kubectl) -> Result<()> {
-    let kinds = "clusterroles,clusterrolebindings,roles,rolebindings,mutatingwebhookconfigurations,\
-                 customresourcedefinitions,priorityclasses,namespaces";
-    let left = kubectl.ok(&["get", kinds, "-A", "-o", "name"])?;
-    let ours = left.lines().filter(|name| name.contains("streamway"));
-    // Empty: see `Streamway::gone`.
-    let ours: Vec<_> = ours
-        .filter(|name| *name != "namespace/streamway-nodes")
-        .collect();
-    ensure!(ours.is_empty(), "{ours:?}");
     Ok(())
 }
