@@ -22,14 +22,17 @@ pub(super) fn after(
     api_server: Option<Version>,
     now: Timestamp,
 ) -> Option<(NodeStreamingStatus, Vec<Event>)> {
-    let said = said(view, step);
+    // What a switch comes to is said when it was read back; until then only where the node goes.
+    if step.writes(view) && step.state == view.state() && view.streaming.status.is_some() {
+        return None;
+    }
     let mut status = NodeStreamingStatus {
         agent: None,
         state: Some(step.state),
         mode: view.mode_in_effect(api_server),
         declared: Some(view.declared),
         port: view.port(),
-        message: Some(said.1.to_owned()).filter(|message| !message.is_empty()),
+        message: Some(step.message.clone()).filter(|message| !message.is_empty()),
         ..view.status.clone()
     };
     if !step.keeps_version {
@@ -40,7 +43,7 @@ pub(super) fn after(
     }
     let events = transition(view, step, &mut status, now);
     probed(view, step, &mut status);
-    set_conditions(view, step, said, eligible, &mut status, now);
+    set_conditions(view, step, eligible, &mut status, now);
     let before = NodeStreamingStatus {
         agent: None,
         ..view.status.clone()
@@ -51,20 +54,6 @@ pub(super) fn after(
     // Not worth a write of its own.
     status.sessions = view.seen.sessions;
     Some((status, events))
-}
-
-/// Reason and message. While one switch follows the other they stay; what is waited for is said.
-fn said<'a>(view: &View<'a>, step: &'a Step) -> (&'a str, &'a str) {
-    let ready = view.status.conditions.iter().find(|one| one.type_ == READY);
-    let moves = matches!(step.state, NodeState::TurningOn | NodeState::TurningOff);
-    match (ready, &view.status.message) {
-        (Some(ready), Some(message))
-            if moves && step.state == view.state() && step.writes(view) =>
-        {
-            (&ready.reason, message)
-        }
-        _ => (step.reason, &step.message),
-    }
 }
 
 fn transition(
@@ -110,12 +99,14 @@ fn probed(view: &View<'_>, step: &Step, status: &mut NodeStreamingStatus) {
 fn set_conditions(
     view: &View<'_>,
     step: &Step,
-    (reason, message): (&str, &str),
     eligible: Option<Result<(), &Unfit>>,
     status: &mut NodeStreamingStatus,
     now: Timestamp,
 ) {
-    let (generation, now) = (view.generation(), Time(now));
+    let (reason, message) = (step.reason, step.message.as_str());
+    // With the spec that is written before it.
+    let generation = view.generation() + i64::from(step.spec != *view.spec);
+    let now = Time(now);
     let moves = matches!(step.state, NodeState::TurningOn | NodeState::TurningOff) || !step.done;
     let stalled = step.state == NodeState::Failed;
     let all = &mut status.conditions;

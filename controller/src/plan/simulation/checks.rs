@@ -43,6 +43,8 @@ pub(in crate::plan) struct Checks {
     began: BTreeMap<(String, String, String), Timestamp>,
     /// How often waves began.
     pub(in crate::plan) beginnings: u32,
+    /// What NodeStreamings said, in order.
+    pub(in crate::plan) statuses: Vec<String>,
     /// What was written to switch nodes, in order.
     pub(in crate::plan) switches: Vec<String>,
 }
@@ -77,7 +79,12 @@ impl Checks {
                 self.switches.push(format!("{node}: Node{declared}{port}"));
                 self.writes.entry(node.clone()).or_default().nodes += 1;
             }
-            Write::Status { node, .. } => {
+            Write::Status { node, status, .. } => {
+                let (state, message) = (status.state.unwrap(), status.message.clone());
+                self.statuses.push(format!(
+                    "{node}: {state:?}, {}",
+                    message.unwrap_or_default()
+                ));
                 self.writes.entry(node.clone()).or_default().statuses += 1;
             }
             Write::Rollout {

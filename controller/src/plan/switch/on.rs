@@ -10,7 +10,7 @@ use crate::plan::view::{Health, View};
 pub(super) fn step(view: &View<'_>, on: &On<'_>, context: &Context<'_>, step: &mut Step) {
     step.spec.revision = Some(on.revision.to_owned());
     step.wake = on.mode_until;
-    if view.has_changed_kind() && view.spec.mode.is_some() {
+    if view.has_changed_kind() {
         return another_kubelet(view, step);
     }
     if let Some(fault) = faults::fault(view, on, context.now) {
@@ -27,20 +27,19 @@ pub(super) fn step(view: &View<'_>, on: &On<'_>, context: &Context<'_>, step: &m
 
 /// What the kubelet takes is found out anew: all of ours is taken back, and then it is heard.
 fn another_kubelet(view: &View<'_>, step: &mut Step) {
-    step.keeps_version = true;
-    step.urgent = view.declared && !view.speaks_for_itself();
-    if !step.takes_back(view, true) {
-        step.spec.mode = None;
-        step.spec.feature = Feature::Kubelet;
-        step.says(
-            NodeState::TurningOn,
-            "KubeletChanged",
-            format!(
-                "the kubelet is {} now; what it takes is found out",
-                view.kubelet_version()
-            ),
-        );
+    let found_out = view.spec.mode.is_some();
+    step.urgent = found_out && view.declared && !view.speaks_for_itself();
+    if found_out && step.takes_back(view, true) {
+        step.keeps_version = true;
+        return;
     }
+    // The status names the new kubelet only when no mode of the old one is left.
+    step.keeps_version = found_out;
+    step.spec.mode = None;
+    step.spec.feature = Feature::Kubelet;
+    let version = view.kubelet_version();
+    let message = format!("the kubelet is {version} now; what it takes is found out");
+    step.says(NodeState::TurningOn, "KubeletChanged", message);
 }
 
 /// Out of the path.

@@ -198,19 +198,23 @@ fn few_writes() {
     let over = Writes {
         specs: 3,
         nodes: 1,
-        statuses: 6,
+        statuses: 5,
     };
     assert_eq!(
         world.checks.writes["n0"], over,
         "{:?}",
-        world.checks.switches
+        world.checks.statuses
     );
     let native = Writes {
         specs: 2,
         nodes: 0,
         statuses: 4,
     };
-    assert_eq!(world.checks.writes["n1"], native);
+    assert_eq!(
+        world.checks.writes["n1"], native,
+        "{:?}",
+        world.checks.statuses
+    );
     world.delete_rollout("all");
     world.run(60);
     let back = Writes {
@@ -218,5 +222,9 @@ fn few_writes() {
         nodes: 2,
         statuses: 9,
     };
-    assert_eq!(world.checks.writes["n0"], back);
+    assert_eq!(
+        world.checks.writes["n0"], back,
+        "{:?}",
+        world.checks.statuses
+    );
 }
