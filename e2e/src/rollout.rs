@@ -105,7 +105,7 @@ impl<'a> Rollout<'a> {
         &self,
         what: &str,
         time: Duration,
-        wanted: impl Fn(&StreamingRolloutStatus) -> bool,
+        mut wanted: impl FnMut(&StreamingRolloutStatus) -> bool,
     ) -> Result<StreamingRolloutStatus> {
         wait::until(what, time, || {
             let status = self.status()?;
