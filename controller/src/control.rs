@@ -236,8 +236,7 @@ impl Control {
     fn told(&self, observed: &Observed, took: Duration) {
         let metrics = &self.metrics;
         metrics.plan.observe(took.as_secs_f64());
-        #[allow(clippy::cast_precision_loss, reason = "seconds")]
-        metrics.last_plan.set(Timestamp::now().as_second() as f64);
+        metrics.planned();
         metrics.phase.clear();
         for rollout in &observed.rollouts {
             let phase = rollout.status.as_ref().and_then(|status| status.phase);

@@ -110,6 +110,11 @@ impl Leader {
         Ok(())
     }
 
+    /// Whether its rights are being deleted, so that all it does is to take everything back.
+    pub(crate) fn is_uninstalling(&self) -> bool {
+        self.hold.is_going()
+    }
+
     /// Waits until somebody deletes the controller's rights.
     async fn rights_go(&self) {
         while !self.hold.is_going() {

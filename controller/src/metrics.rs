@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -80,6 +81,11 @@ pub(crate) struct Metrics {
     pub(crate) last_plan: Gauge<f64, AtomicU64>,
 }
 
+#[allow(clippy::cast_precision_loss, reason = "seconds, for a gauge")]
+fn seconds(time: Timestamp) -> f64 {
+    time.as_second() as f64
+}
+
 /// 1 ms to 65 s.
 fn durations() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 9))
@@ -150,6 +156,17 @@ impl Metrics {
             m.last_plan.clone(),
         );
         metrics
+    }
+
+    /// A plan was made now.
+    pub(crate) fn planned(&self) {
+        self.last_plan.set(seconds(Timestamp::now()));
+    }
+
+    /// How long ago that was.
+    pub(crate) fn since_plan(&self) -> Duration {
+        let seconds = seconds(Timestamp::now()) - self.last_plan.get();
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
     }
 
     /// Counts a write.

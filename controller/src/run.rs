@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kube::Client;
 use prometheus_client::registry::Registry;
-use streamway_daemon::admin::{Admin, Readiness};
+use streamway_daemon::admin::{Admin, Condition, Readiness};
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::gates::FeatureGates;
 use streamway_daemon::shutdown::{Phase, Shutdown};
@@ -49,6 +49,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), ExitError> {
         let shutdown = shutdown.clone();
         async move { shutdown.reached(Phase::Ended).await }
     };
+    let liveness = Readiness::new();
+    tokio::spawn(watch_plans(metrics.clone(), liveness.condition("plan")));
+    let admin = admin.alive_while(liveness);
     let served = tokio::spawn(admin.serve(registry, readiness.clone(), ended));
     let signals = tokio::spawn({
         let shutdown = shutdown.clone();
@@ -148,6 +151,12 @@ impl Work {
         tokio::select! {
             // What is under way is cut with the process: another may write by now.
             lost = &mut held => match lost {
+                // The Lease goes with its namespace. Taking back what another takes back too is no harm,
+                // and there may be no other.
+                Err(lost) if self.leader.is_uninstalling() => {
+                    tracing::warn!(%lost, "taking everything back without the Lease");
+                    work.await
+                }
                 Err(lost) => Err(ExitError::failure(format_args!(
                     "{lost}; another controller goes on, and this one is to be started again"
                 ))),
@@ -161,12 +170,30 @@ impl Work {
     }
 
     async fn lead(&self, stop: CancellationToken) -> Result<(), ExitError> {
+        self.metrics.planned();
         self.metrics.leader.set(1);
         let ended = self.leader.run(stop).await;
         self.metrics.leader.set(0);
         ended
     }
 }
+
+/// `/livez` fails while a leader has made no plan for a long time: one that is stuck goes on renewing
+/// its Lease, and only its end lets another act.
+async fn watch_plans(metrics: Metrics, alive: Condition) {
+    let mut ticks = tokio::time::interval(NO_PLAN / 12);
+    loop {
+        ticks.tick().await;
+        if metrics.leader.get() == 1 && metrics.since_plan() > NO_PLAN {
+            alive.unmet(format!("no plan was made for {NO_PLAN:?}"));
+        } else {
+            alive.met();
+        }
+    }
+}
+
+/// A leader plans twice a minute at least, whatever happens: each time the API servers were asked.
+const NO_PLAN: Duration = Duration::from_mins(2);
 
 /// A name that no other process has, as client-go's users make it: the pod's, and a random part.
 fn identity() -> String {

@@ -28,7 +28,7 @@ pub(crate) use left::{Left, Ports, left_behind};
 /// old one back, and others write the same Node.
 const HOLDS: Duration = Duration::from_secs(15);
 
-/// How many Nodes are written at once.
+/// How many objects are written at once: a deleted account's token is good for a minute.
 const AT_ONCE: usize = 16;
 
 /// Takes everything back in one cluster.
@@ -102,9 +102,17 @@ impl Withdrawal<'_> {
                 return;
             }
         };
-        for streaming in listed.iter().filter(|one| asks(one)) {
-            let name = streaming.name_any();
-            let written = api.patch(&name, &self.params(), &Patch::Merge(patch)).await;
+        let params = self.params();
+        let written = listed
+            .iter()
+            .filter(|one| asks(one))
+            .map(|streaming| async {
+                let name = streaming.name_any();
+                let written = api.patch(&name, &params, &Patch::Merge(patch)).await;
+                (name, written)
+            });
+        let mut written = futures_util::stream::iter(written).buffer_unordered(AT_ONCE);
+        while let Some((name, written)) = written.next().await {
             account.note(
                 format!("NodeStreaming {name}: {what}"),
                 gone_is_fine(written),
@@ -130,7 +138,7 @@ impl Withdrawal<'_> {
                 let left = self.left(&node, ports);
                 let what = format!("Node {}: {}", node.name_any(), told(&left));
                 let taken = self.node(&api, node, ports);
-                (!left.is_nothing()).then(|| async { (what, taken.await) })
+                (!left.is_nothing()).then_some(async { (what, taken.await) })
             });
             let mut taken = futures_util::stream::iter(taken).buffer_unordered(AT_ONCE);
             while let Some((what, result)) = taken.next().await {
@@ -196,13 +204,19 @@ impl Withdrawal<'_> {
                 return;
             }
         };
+        let params = DeleteParams {
+            dry_run: self.dry_run,
+            ..DeleteParams::default()
+        };
         let names = listed.iter().map(ResourceExt::name_any);
-        for name in names.filter(|name| name.starts_with(names::AGENT_USER_PREFIX)) {
-            let params = DeleteParams {
-                dry_run: self.dry_run,
-                ..DeleteParams::default()
-            };
-            let deleted = api.delete(&name, &params).await;
+        let deleted = names
+            .filter(|name| name.starts_with(names::AGENT_USER_PREFIX))
+            .map(|name| async {
+                let deleted = api.delete(&name, &params).await;
+                (name, deleted)
+            });
+        let mut deleted = futures_util::stream::iter(deleted).buffer_unordered(AT_ONCE);
+        while let Some((name, deleted)) = deleted.next().await {
             account.note(format!("{kind} {name}: deleted"), gone_is_fine(deleted));
         }
     }

@@ -1,7 +1,7 @@
 //! The patch of a Node's status. Pure.
 
 use k8s_openapi::api::core::v1::Node;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use streamway_crds::names;
 
 use crate::plan::NodePatch;
@@ -9,7 +9,7 @@ use crate::plan::NodePatch;
 /// The merge patch that makes of `node` what `wanted` says; none where it is so already. A Node that
 /// somebody else wrote meanwhile refuses it, since the whole list is replaced.
 pub(super) fn patch(node: &Node, wanted: NodePatch) -> Option<Value> {
-    let mut status = json!({});
+    let mut status = Map::new();
     if let Some(declared) = wanted.declared.filter(|wanted| *wanted != declares(node)) {
         let others = features(node).iter().filter(|name| *name != names::FEATURE);
         let mut all: Vec<&str> = others.map(String::as_str).collect();
@@ -20,19 +20,18 @@ pub(super) fn patch(node: &Node, wanted: NodePatch) -> Option<Value> {
         all.sort_unstable();
         all.dedup();
         // An empty list is stored as none.
-        status["declaredFeatures"] = if all.is_empty() {
+        let all = if all.is_empty() {
             Value::Null
         } else {
             json!(all)
         };
+        status.insert("declaredFeatures".to_owned(), all);
     }
     if let Some(port) = wanted.port.filter(|wanted| Some(*wanted) != port(node)) {
-        status["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": port}});
+        let endpoint = json!({"kubeletEndpoint": {"Port": port}});
+        status.insert("daemonEndpoints".to_owned(), endpoint);
     }
-    let changes = status
-        .as_object()
-        .is_some_and(|changes| !changes.is_empty());
-    changes.then(|| {
+    (!status.is_empty()).then(|| {
         json!({
             "metadata": {"resourceVersion": node.metadata.resource_version},
             "status": status,

@@ -1,7 +1,7 @@
 //! What of ours a Node has. Pure.
 
 use k8s_openapi::api::core::v1::Node;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use streamway_crds::names;
 
 /// The ports that Nodes name.
@@ -31,17 +31,19 @@ impl Left {
     /// The merge patch of the Node's status. A Node that somebody else wrote meanwhile refuses it,
     /// since the whole list is replaced.
     pub(crate) fn patch(&self, node: &Node) -> Value {
-        let mut status = json!({});
+        let mut status = Map::new();
         if let Some(rest) = &self.declares {
             // An empty list is stored as none.
-            status["declaredFeatures"] = if rest.is_empty() {
+            let rest = if rest.is_empty() {
                 Value::Null
             } else {
                 json!(rest)
             };
+            status.insert("declaredFeatures".to_owned(), rest);
         }
         if let Some(port) = self.port {
-            status["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": port}});
+            let endpoint = json!({"kubeletEndpoint": {"Port": port}});
+            status.insert("daemonEndpoints".to_owned(), endpoint);
         }
         json!({
             "metadata": {"resourceVersion": node.metadata.resource_version},
