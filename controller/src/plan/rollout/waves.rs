@@ -70,7 +70,7 @@ fn progress(
             at.progressed_at = Some(Time(now));
         }
     }
-    judge(round, index, outcome);
+    judge(round, hold.is_some(), index, outcome);
     if let Some(why) = failing::why(round, index, &outcome.status, hold.is_some()) {
         return failing::fail(round, index, &why, outcome);
     }
@@ -95,7 +95,7 @@ fn progress(
 }
 
 fn bake(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outcome: &mut Outcome) {
-    judge(round, index, outcome);
+    judge(round, hold.is_some(), index, outcome);
     if let Some(why) = failing::why(round, index, &outcome.status, hold.is_some()) {
         return failing::fail(round, index, &why, outcome);
     }
@@ -134,7 +134,7 @@ pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &m
 }
 
 /// Measures, if it is time.
-fn judge(round: &Round<'_>, index: usize, outcome: &mut Outcome) {
+fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     let spec = &round.followed.rollout.spec.analysis;
     let begun: Vec<_> = members(round, index).filter(|one| one.is_begun()).collect();
     if !begun.iter().any(|one| one.stage != Stage::OnTheWay) {
@@ -157,7 +157,12 @@ fn judge(round: &Round<'_>, index: usize, outcome: &mut Outcome) {
     let nodes = begun.iter().filter_map(|one| round.views.get(one.node));
     let nodes: BTreeSet<_> = nodes.map(|view| view.name.to_owned()).collect();
     let measured = round.measured.filter(|measured| measured.since == started);
-    let judged = analysis::measure(spec, &before, measured, &nodes, round.now);
+    let mut judged = analysis::measure(spec, &before, measured, &nodes, round.now);
+    if held {
+        // Samples that do not come while no node is begun say nothing.
+        judged.inconclusive = judged.inconclusive.min(before.inconclusive);
+        judged.errors = judged.errors.min(before.errors);
+    }
     if judged.failures > before.failures {
         let message = judged.message.clone().unwrap_or_default();
         outcome.tells(true, "AnalysisFailed", message);

@@ -59,7 +59,7 @@ fn a_wave_is_rolled_back_and_not_tried_again_before_a_retry() {
         2
     );
     assert!(!declares(&world.api.nodes[&name]));
-    world.run(3600);
+    world.run(600);
     assert_eq!(world.nodes_in(NodeState::On).len(), 2);
     // It is mended, and tried again.
     world.machines.get_mut(&name).unwrap().broken = false;
@@ -93,7 +93,7 @@ fn all_waves_are_rolled_back_if_the_spec_says_so() {
 fn on_failure_pause_leaves_what_works() {
     let (mut world, name) = broken(json!({"onFailure": "Pause"}));
     world.until(60, "stalled", |world| world.is_in(Phase::Stalled));
-    world.run(3600);
+    world.run(600);
     assert_eq!(world.nodes_in(NodeState::On).len(), 3, "{}", world.story());
     assert_eq!(world.state(&name), Some(NodeState::Failed));
     assert!(!declares(&world.api.nodes[&name]));

@@ -65,7 +65,7 @@ fn a_wave_that_waits_for_approval() {
         ])),
     );
     world.until(30, "waits", |world| world.is_in(Phase::WaitingForApproval));
-    world.run(3600);
+    world.run(600);
     assert_eq!(world.nodes_in(NodeState::On).len(), 2);
     world.acts(Verb::Promote);
     world.until(60, "complete", |world| world.is_in(Phase::Complete));
@@ -154,7 +154,7 @@ fn a_status_that_says_the_same_is_not_written() {
     world.until(60, "complete", |world| world.is_in(Phase::Complete));
     world.run(5);
     let (rollout, nodes) = (world.checks.rollout_writes, world.checks.writes.clone());
-    world.run(3600);
+    world.run(600);
     assert_eq!(world.checks.rollout_writes, rollout);
     assert_eq!(world.checks.writes, nodes);
 }
