@@ -206,19 +206,18 @@ impl World<'_> {
                 self.asked()? - before,
             );
         }
-        let times = self.replicas.iter().map(|replica| {
-            let sum = replica.counted("streamway_webhook_duration_seconds_sum", "")?;
-            Ok((
-                sum,
-                replica.counted("streamway_webhook_duration_seconds_count", "")?,
-            ))
-        });
-        for (sum, count) in times.collect::<Result<Vec<_>>>()? {
-            println!(
-                "          {:.0} µs an answer, mean of {count} (debug build)",
-                sum / count * 1e6
-            );
-        }
+        let name = "streamway_webhook_duration_seconds";
+        let sum = |what: &str| -> Result<f64> {
+            let of_each = self.replicas.iter();
+            of_each
+                .map(|replica| replica.counted(&format!("{name}_{what}"), ""))
+                .sum()
+        };
+        let (seconds, count) = (sum("sum")?, sum("count")?);
+        println!(
+            "          {:.0} µs an answer, mean of {count}",
+            seconds / count * 1e6
+        );
         Ok(())
     }
 
