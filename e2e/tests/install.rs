@@ -77,7 +77,7 @@ fn installed_and_gone_again() {
     suite.verdict();
 }
 
-const ALL: &str = "  waves: [{name: all, nodes: {percent: 100}, maxUnavailable: 3}]
+const ALL: &str = "  waves: [{name: all, nodes: {percent: 100}, maxUnavailable: 3, bake: 1s}]
   analysis: {interval: 1s, minSamples: 1, prober: {interval: 1s}}
 ";
 
