@@ -50,7 +50,7 @@ fn shell(line: &str) {
     assert!(status.success(), "{line}");
 }
 
-/// A namespace beside this one, for as long as its process lives.
+/// A process beside this one, and the namespace that it may have. It ends with this.
 struct Beside(Child);
 
 impl Beside {
@@ -138,6 +138,7 @@ fn node() -> IpAddr {
 
 fn ask(ip: impl Into<IpAddr>) -> String {
     let mut stream = TcpStream::connect(SocketAddr::new(ip.into(), KUBELET)).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
     let mut name = String::new();
     stream.read_to_string(&mut name).unwrap();
     name
@@ -168,6 +169,17 @@ impl Session {
             .write_all(b"y")
             .and_then(|()| self.0.read_exact(&mut byte));
         echoed.is_ok() && byte == *b"y"
+    }
+}
+
+impl Session {
+    /// Whether it was reset, and not merely left without an answer.
+    fn is_reset(&mut self) -> bool {
+        let patience = Some(Duration::from_millis(200));
+        self.0.set_read_timeout(patience).unwrap();
+        let asked = self.0.write_all(b"y").and_then(|()| self.0.read(&mut [0]));
+        let reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        asked.is_err_and(|error| reset.contains(&error.kind()))
     }
 }
 
@@ -382,19 +394,21 @@ fn inside_death() {
             .args(&this("inside_holder")[1..])
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
-        let child = child.spawn().unwrap();
+        let child = Beside(child.spawn().unwrap());
         until("the table stands", || ask(own) == "agent");
         child
     };
-    let signal = |child: &Child, name: &str| shell(&format!("kill -{name} {}", child.id()));
+    let signal = |child: &Beside, name: &str| shell(&format!("kill -{name} {}", child.0.id()));
 
     let mut child = holder();
     signal(&child, "KILL");
+    // A connection of before would not end: its server is here, and does not die with its table.
+    child.0.wait().unwrap();
     let took = until("the kubelet answers after SIGKILL", || {
         ask(own) == "kubelet"
     });
     eprintln!("SIGKILL: {took:?}");
-    child.wait().unwrap();
+    drop(child);
 
     let mut child = holder();
     let (mut session, _) = Session::open(own);
@@ -403,12 +417,12 @@ fn inside_death() {
         ask(own) == "kubelet"
     });
     eprintln!("SIGSTOP: {took:?}");
-    let reset = until("the session is reset", || !session.lives());
+    let reset = until("the session is reset", || session.is_reset());
     eprintln!("reset: {:?}", took + reset);
     signal(&child, "CONT");
     until("it is back", || ask(own) == "agent");
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    drop(child.0.stdin.take());
+    child.0.wait().unwrap();
     until("it is gone with its process", || ask(own) == "kubelet");
 }
 
