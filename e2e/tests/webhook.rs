@@ -32,7 +32,7 @@ fn what_a_kubelet_writes_does_not_undo_a_switch() {
         .unwrap();
     let kubectl = cluster.kubectl().unwrap();
     install(&kubectl).unwrap();
-    // At once, so that both find no Secret.
+    // At once, so that both find an empty Secret.
     let replicas = [0, 1].map(|index| Replica::start(&cluster, index).unwrap());
     let world = World {
         cluster: &cluster,
@@ -71,7 +71,7 @@ fn what_a_kubelet_writes_does_not_undo_a_switch() {
         world.rotation()
     });
     suite.check(
-        "a deleted Secret, under load: every write is patched",
+        "a Secret that is deleted and applied again, under load: every write is patched",
         || world.secret(),
     );
     suite.check(

@@ -6,12 +6,14 @@
 //! rotation or because somebody applied the configuration anew. Two that do so at once are told apart by
 //! the API server (optimistic concurrency), so none needs to lead.
 //!
+//! The Secret itself is made by the manifests, empty. Who may create Secrets in a namespace can have the token
+//! of any ServiceAccount there, the controller's too.
+//!
 //! Rights that it needs:
 //!
 //! | verbs | on |
 //! |---|---|
 //! | get, list, watch, update | the Secret, by its name, in the webhook's namespace |
-//! | create | secrets there, unless the Secret is made by the manifests, which is better |
 //! | get, list, watch, patch | the MutatingWebhookConfiguration, by its name |
 
 mod issued;

@@ -101,6 +101,8 @@ impl World<'_> {
         let before = secret(&self.kubectl)?;
         self.kubectl
             .ok(&["delete", "secret", WEBHOOK_SECRET, "-n", SYSTEM_NAMESPACE])?;
+        load.wait(20)?;
+        apply(&self.kubectl, "webhook/secret.yaml")?;
         self.new_ca(&before)?;
         load.wait(50)?;
         let (writes, unpatched) = load.end()?;

@@ -45,6 +45,7 @@ pub(crate) fn install(kubectl: &Kubectl) -> Result<()> {
     kubectl.ok(&["create", "namespace", names::SYSTEM_NAMESPACE])?;
     for file in [
         "webhook/roles.yaml",
+        "webhook/secret.yaml",
         "controller/cluster-role.yaml",
         CONFIGURATION,
     ] {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client, Resource};
 use serde_json::json;
@@ -143,38 +143,23 @@ impl Keeper {
             field_manager: Some(names::WEBHOOK_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let there = matches!(self.secret, Seen::There(_));
-        let written = match &self.secret {
-            Seen::There(secret) => {
-                let mut secret = secret.clone();
-                material.write(&mut secret);
-                self.secrets
-                    .replace(&self.secret_name, &params, &secret)
-                    .await
-            }
-            Seen::NotYet | Seen::Absent => {
-                let mut secret = Secret {
-                    metadata: ObjectMeta {
-                        name: Some(self.secret_name.clone()),
-                        ..ObjectMeta::default()
-                    },
-                    ..Secret::default()
-                };
-                material.write(&mut secret);
-                self.secrets.create(&params, &secret).await
-            }
+        let Seen::There(secret) = &self.secret else {
+            return Err(Failure::NoSecret(self.secret_name.clone()));
         };
+        let mut secret = secret.clone();
+        material.write(&mut secret);
+        let written = self
+            .secrets
+            .replace(&self.secret_name, &params, &secret)
+            .await;
         match written {
             Ok(secret) => {
                 tracing::info!(?material, "certificates written");
                 self.secret = Seen::There(Box::new(secret));
                 Ok(())
             }
-            // Changed, made or deleted by somebody else meanwhile. (Nothing can be made in a namespace
-            // that is not there; that is told.)
-            Err(kube::Error::Api(status))
-                if status.code == 409 || (status.code == 404 && there) =>
-            {
+            // Changed or deleted by somebody else meanwhile.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 self.secret = Seen::new(self.secrets.get_opt(&self.secret_name).await?);
                 Ok(())
             }
@@ -282,6 +267,9 @@ enum Failure {
     /// Of hosts that are no names and no addresses.
     #[error("no certificate can be made: {0}; check --tls-hosts")]
     Issue(#[from] rcgen::Error),
+    /// Somebody deleted it.
+    #[error("there is no Secret {0}: apply the manifests again, or create it empty")]
+    NoSecret(String),
 }
 
 /// Seconds since 1970.
