@@ -117,6 +117,11 @@ impl World {
         }
     }
 
+    /// What a controller that comes now sees.
+    pub(super) fn observed(&self) -> super::Observed {
+        Controller::new(&self.api, self.now).observe(&self.machines, self.api_server)
+    }
+
     /// Applies a rollout.
     pub(super) fn rollout(&mut self, name: &str, spec: Value) {
         let parsed: StreamingRollout = serde_json::from_value(json!({

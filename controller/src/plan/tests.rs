@@ -6,6 +6,7 @@ mod failing;
 mod faults;
 mod holds;
 mod members;
+mod speed;
 mod switching;
 mod verbs;
 mod waves;

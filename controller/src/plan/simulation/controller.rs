@@ -73,7 +73,7 @@ impl Controller {
         self.writing.into_iter().filter_map(first).collect()
     }
 
-    fn observe(
+    pub(super) fn observe(
         &self,
         machines: &BTreeMap<String, super::Machine>,
         api_server: Option<Version>,
