@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every test there is.
 
+mod lanes;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -13,6 +15,9 @@ pub(crate) struct Args {
     /// Only the tests that need no cluster and no root
     #[arg(long)]
     no_e2e: bool,
+    /// How many tests on real clusters run at once: they mostly wait
+    #[arg(long, default_value_t = 2)]
+    lanes: usize,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -35,17 +40,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     streamway_e2e::install::require_root("the tests on real clusters")?;
     streamway_e2e::prepare()?;
-    binary::cargo(
-        &[
-            "test",
-            "--package",
-            "streamway-e2e",
-            "--features",
-            "clusters",
-            "--no-fail-fast",
-        ],
-        &root,
-    )?;
+    binary::cargo(&["test", "--package", "streamway-e2e", "--doc"], &root)?;
+    lanes::run(&root, args.lanes)?;
     println!("every test passed, in {} s", start.elapsed().as_secs());
     Ok(())
 }

@@ -1,0 +1,123 @@
+//! The tests on real clusters, a few at once: each has clusters of its own, and mostly waits for them.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::Message;
+
+/// The longest, which begin first.
+const LONG: [&str; 5] = [
+    "rollout_faults",
+    "rollout_sessions",
+    "left_behind",
+    "install",
+    "gateway_outages",
+];
+
+/// A file of tests, built.
+struct Tests {
+    name: String,
+    program: PathBuf,
+}
+
+/// Runs them all, whatever fails.
+pub(super) fn run(root: &Path, lanes: usize) -> Result<()> {
+    let all = built(root)?;
+    let count = all.len();
+    let queue = Mutex::new(VecDeque::from(all));
+    let failed = Mutex::new(Vec::new());
+    let logs = tempfile::tempdir()?;
+    let folder = root.join("e2e");
+    std::thread::scope(|scope| {
+        for _ in 0..lanes.max(1) {
+            scope.spawn(|| {
+                loop {
+                    // On its own, or the queue would stay locked while the tests run.
+                    let next = lock(&queue).pop_front();
+                    let Some(tests) = next else { break };
+                    println!("running {}", tests.name);
+                    let log = logs.path().join(&tests.name);
+                    let start = Instant::now();
+                    let passed = one(&tests, &folder, &log);
+                    let time = start.elapsed().as_secs();
+                    match passed {
+                        Ok(told) => println!("passed  {} ({time} s): {told}", tests.name),
+                        Err(error) => {
+                            let text = fs::read(&log).unwrap_or_default();
+                            let text = String::from_utf8_lossy(&text);
+                            println!("{text}\nFAILED  {} ({time} s): {error:#}", tests.name);
+                            lock(&failed).push(tests.name);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !failed.is_empty() {
+        bail!("{} of {count} failed: {}", failed.len(), failed.join(", "));
+    }
+    println!("{count} of {count} files of tests on real clusters passed");
+    Ok(())
+}
+
+/// Runs one as cargo would, with what it prints in a file. Its counts.
+fn one(tests: &Tests, folder: &Path, log: &Path) -> Result<String> {
+    let output = File::create(log)?;
+    let status = Command::new(&tests.program)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(output.try_clone()?)
+        .stdout(output)
+        .status()
+        .with_context(|| tests.program.display().to_string())?;
+    ensure!(status.success(), "{status}");
+    let text = fs::read_to_string(log)?;
+    let counts = text.lines().rfind(|line| line.starts_with("test result: "));
+    let counts = counts.context("it tells no result")?;
+    Ok(counts.trim_start_matches("test result: ok. ").to_owned())
+}
+
+/// Builds them, and tells where they are: the long ones first.
+fn built(root: &Path) -> Result<Vec<Tests>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo)
+        .args(["test", "--package", "streamway-e2e", "--features"])
+        .args(["clusters", "--no-run", "--quiet"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting cargo")?;
+    let output = build.stdout.take().context("cargo has no output")?;
+    let mut all = Vec::new();
+    for message in Message::parse_stream(std::io::BufReader::new(output)) {
+        let Message::CompilerArtifact(artifact) = message? else {
+            continue;
+        };
+        if let (true, Some(program)) = (artifact.profile.test, artifact.executable) {
+            all.push(Tests {
+                name: artifact.target.name,
+                program: program.into(),
+            });
+        }
+    }
+    ensure!(build.wait()?.success(), "the tests cannot be built");
+    ensure!(!all.is_empty(), "there are no tests on real clusters");
+    let place = |tests: &Tests| {
+        let place = LONG.iter().position(|name| *name == tests.name);
+        (place.unwrap_or(LONG.len()), tests.name.clone())
+    };
+    all.sort_by_key(place);
+    Ok(all)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A lane that panics ends the run.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
