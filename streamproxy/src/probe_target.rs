@@ -8,6 +8,7 @@
 //! | exec | `probe-target exec`: stdin comes back on stdout, a line on stderr, then `--exit-code` |
 
 use std::io::{self, BufRead, Read, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::args::{ProbeTarget, ProbeTargetArgs};
+use crate::port::Port;
 
 /// Longest line of stdin that is sent back whole, in bytes.
 const LINE: u64 = 64 << 10;
@@ -54,8 +56,7 @@ pub fn run(args: &ProbeTargetArgs) -> Result<ExitCode, ExitError> {
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate()).map_err(failed)?;
         let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
-        let listener = TcpListener::bind(args.listen)
-            .await
+        let listener = listen(args.listen)
             .map_err(|error| ExitError::bind("--listen", args.listen, &error))?;
         tokio::select! {
             () = send_back_bytes(listener) => {}
@@ -90,6 +91,14 @@ fn send_back_lines(mut lines: impl BufRead, mut to: impl Write, prefix: &str) {
             return;
         }
     }
+}
+
+/// The agent's pods are on the node's network, and at an update the old one is there until the new one is
+/// ready: they share the port.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let mut listeners = Port::share(address, 1)?.listen()?;
+    let listener = listeners.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    TcpListener::from_std(listener)
 }
 
 async fn send_back_bytes(listener: TcpListener) {
@@ -140,8 +149,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_update_has_two_of_them() {
+        let old = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let new = listen(old.local_addr().unwrap()).unwrap();
+        let _client = TcpStream::connect(new.local_addr().unwrap()).await.unwrap();
+        new.accept().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn bytes_come_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(send_back_bytes(listener));
         let mut stream = TcpStream::connect(address).await.unwrap();
