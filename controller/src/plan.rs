@@ -12,6 +12,15 @@
 //! before it stopped. What is only in memory (heartbeats, probes, counts) may be lost at any time: it is
 //! gathered again before anything is decided on it. Each plan takes one step per object, from what was
 //! read back, never from what it has just planned; so every place between two writes is a safe one.
+//!
+//! A node costs these writes, and while nothing changes none (tests::switching::few_writes):
+//!
+//! | | NodeStreaming spec | Node status | NodeStreaming status |
+//! |---|---|---|---|
+//! | placed in a wave | 1 | 0 | 1 |
+//! | over, the kubelet takes WebSockets | 1 | 0 | 2 |
+//! | over, behind the agent | 2 | 1 (by port 2) | 3 |
+//! | back from there | 3 | 1 (by port 2) | 4 |
 
 mod actions;
 mod analysis;

@@ -8,6 +8,7 @@ pub(super) mod checks;
 mod controller;
 mod machine;
 mod random_runs;
+mod sabotage;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -64,6 +65,8 @@ pub(super) struct World {
     /// Writes of a controller that died while they were on their way.
     late: Vec<(Timestamp, super::Write)>,
     pub(super) checks: Checks,
+    /// What is done to each plan before it is carried out; nothing, but where checks are checked.
+    sabotage: fn(&mut super::Plan, &super::Observed),
 }
 
 impl World {
@@ -80,6 +83,7 @@ impl World {
             controller: None,
             late: Vec::new(),
             checks: Checks::default(),
+            sabotage: |_, _| {},
         };
         for (index, version) in kubelets.iter().enumerate() {
             world.join(&format!("n{index}"), version);

@@ -195,7 +195,8 @@ impl World {
         let due = controller.wake_at.is_some_and(|time| time <= self.now);
         if due || std::mem::take(&mut controller.changed) {
             let observed = controller.observe(&self.machines, self.api_server);
-            let plan = plan(&observed, self.now);
+            let mut plan = plan(&observed, self.now);
+            (self.sabotage)(&mut plan, &observed);
             controller.plans += 1;
             controller.follow(&plan, self.now);
             controller.wake_at = plan.wake_at;
