@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use streamway_e2e::wait;
 
 use super::asker::{Asker, none_failed, summary};
 use super::process::{Agent, address, answers};
 use super::traffic::FIRST;
+use super::update;
 use super::world::{LONG, World};
 
 /// SIGKILL. The feature stays declared: kubectl falls back to SPDY where the kubelet refuses v5, others
@@ -17,9 +18,22 @@ pub(crate) fn killed(world: &World<'_>) -> Result<()> {
     let agent = Agent::of(world, FIRST);
     let asker = Asker::start(world, "one")?;
     asker.more(5)?;
+    let mut idle = update::open(world)?;
     let killing = Instant::now();
     agent.kill()?;
     let killed = Instant::now();
+    // Their clients are told, though nobody is left to translate addresses.
+    for session in &mut idle {
+        session
+            .ends()
+            .context("a session of an agent that is dead")?;
+    }
+    let told = killed.elapsed();
+    // The API server itself notices a peer that said nothing after 30 s.
+    ensure!(
+        told < Duration::from_secs(15),
+        "they were told after {told:?}"
+    );
     asker.more(5)?;
     let withdrawing = Instant::now();
     world.declare("one", false)?;
@@ -42,7 +56,11 @@ pub(crate) fn killed(world: &World<'_>) -> Result<()> {
     let (window, others): (Vec<_>, Vec<_>) = others
         .into_iter()
         .partition(|one| one.what == "websocket" && one.began > killed && one.began < withdrawn);
-    println!("    open when it was killed: {}", summary(&in_flight));
+    println!(
+        "    open when it was killed: {}; {} idle sessions had ended {told:.1?} later",
+        summary(&in_flight),
+        idle.len()
+    );
     println!(
         "    then by WebSocket without a fallback, until the feature was withdrawn {:.1}s later: {} of {} refused: {}",
         (withdrawing - killed).as_secs_f64(),

@@ -61,8 +61,8 @@ impl Session {
         self.succeeds().map(drop)
     }
 
-    /// Waits for its end, which has to be a success. Everything that came.
-    fn succeeds(mut self) -> Result<Vec<Seen>> {
+    /// Waits for its end, whatever that is.
+    pub(crate) fn ends(&mut self) -> Result<()> {
         let deadline = Instant::now() + LONG;
         while !matches!(self.seen.last(), Some(Seen::Close(_) | Seen::End)) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -71,6 +71,12 @@ impl Session {
                 Some(other) => self.seen.push(other),
             }
         }
+        Ok(())
+    }
+
+    /// Waits for its end, which has to be a success. Everything that came.
+    fn succeeds(mut self) -> Result<Vec<Seen>> {
+        self.ends()?;
         let status = String::from_utf8_lossy(&channel(&self.seen, 3)).into_owned();
         ensure!(status.contains("\"Success\""), "{status:?} {:?}", self.seen);
         Ok(self.seen)

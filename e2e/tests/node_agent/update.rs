@@ -161,7 +161,8 @@ impl Drop for Port {
     }
 }
 
-fn open(world: &World<'_>) -> Result<Vec<Session>> {
+/// Sessions of node `one`.
+pub(crate) fn open(world: &World<'_>) -> Result<Vec<Session>> {
     let server = world.cluster.url().replace("https://", "");
     (0..SESSIONS)
         .map(|_| {
