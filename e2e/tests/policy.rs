@@ -1,0 +1,206 @@
+//! The ValidatingAdmissionPolicy alone, on a real API server whose own check is off: somebody with `get`
+//! only opens no session where the policy denies, and everybody else does as before.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use streamway_e2e::cluster::Cluster;
+use streamway_e2e::https::Answer;
+use streamway_e2e::kubectl::Kubectl;
+use streamway_e2e::product::repository;
+use streamway_e2e::suite::Suite;
+use streamway_e2e::wsclient::WsClient;
+use streamway_e2e::{CURRENT, wait};
+
+/// `reader` may only get, `nobody` only create, `dev` both.
+const RIGHTS: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: get, namespace: default}
+rules: [{apiGroups: [''], resources: [pods, pods/exec, pods/attach, pods/portforward], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: create, namespace: default}
+rules:
+- {apiGroups: [''], resources: [pods/exec, pods/attach, pods/portforward], verbs: [create]}
+- {apiGroups: [''], resources: [pods], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: get, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: get}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: create, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: create}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}
+";
+
+const SESSIONS: [(&str, &str, &str); 3] = [
+    ("exec", "?command=true&stdout=true", "v5.channel.k8s.io"),
+    ("attach", "?stdout=true", "v5.channel.k8s.io"),
+    ("portforward", "?ports=80", "SPDY/3.1+portforward.k8s.io"),
+];
+
+const LABEL: &str = "streamway.dev/create-check";
+
+#[test]
+fn a_session_needs_create() {
+    let cluster = Cluster::builder("test-policy")
+        .api_server_flags(&["--feature-gates=AuthorizePodWebsocketUpgradeCreatePermission=false"])
+        .node("one", CURRENT, None)
+        .up()
+        .unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    kubectl.apply(RIGHTS).unwrap();
+    let mut suite = Suite::default();
+    suite.check("without it, get is enough", || {
+        opens(&cluster, "reader", true, "any")
+    });
+    let overlay = repository().join("config/overlays/policy-only");
+    let overlay = overlay.to_string_lossy();
+    kubectl.ok(&["apply", "-k", &overlay]).unwrap();
+    suite.check("it audits first, and lets through", || {
+        wait::until("it is asked", Duration::from_secs(30), || {
+            opens(&cluster, "reader", true, "any")?;
+            Ok((asked(&kubectl, "audit")? > 0).then_some(()))
+        })
+    });
+    suite.check("a namespace that warns lets through", || {
+        labelled(&cluster, "Warn", "warn", true)
+    });
+    suite.check("a namespace that denies refuses before the upgrade", || {
+        labelled(&cluster, "Deny", "deny", false)
+    });
+    suite.check("who may get and create opens sessions", || {
+        opens(&cluster, "dev", true, "any")?;
+        opens(&cluster, "admin", true, "any")
+    });
+    suite.check("who may only create opens them by SPDY", || {
+        let nobody = Kubectl::new(
+            streamway_e2e::install::Kubectl::SpdyOnly,
+            cluster.kubeconfig(),
+            "nobody",
+        )?;
+        let told = nobody.ok(&["exec", "box-one", "--", "echo", "hi"])?;
+        ensure!(told == "hi\n", "{told}");
+        Ok(())
+    });
+    suite.check(
+        "kubectl's second try, by SPDY, is refused for want of create too",
+        || {
+            let reader = cluster.kubectl_as("reader")?;
+            let ended = reader.run(&["exec", "box-one", "-v=6", "--", "true"], b"")?;
+            let wanted = "cannot create resource \"pods/exec\"";
+            ensure!(
+                ended.code != 0 && ended.stderr.contains(wanted),
+                "{ended:?}"
+            );
+            Ok(())
+        },
+    );
+    suite.check("everything else costs nothing", || {
+        let before = asked_in_all(&kubectl)?;
+        for _ in 0..5 {
+            kubectl.ok(&["get", "pods", "-A"])?;
+            kubectl.ok(&["auth", "can-i", "create", "pods/exec"])?;
+            kubectl.ok(&["logs", "box-one"])?;
+        }
+        let after = asked_in_all(&kubectl)?;
+        ensure!(before == after, "{before} became {after}");
+        Ok(())
+    });
+    suite.check("a namespace that is Off is not asked about", || {
+        labelled(&cluster, "Off", "", true)
+    });
+    suite.check("deleted, get is enough again", || {
+        kubectl.ok(&[
+            "label",
+            "namespace",
+            "default",
+            &format!("{LABEL}=Deny"),
+            "--overwrite",
+        ])?;
+        kubectl.ok(&["delete", "-k", &overlay])?;
+        eventually(&cluster, true)
+    });
+    suite.verdict();
+}
+
+/// Labels the namespace, and waits until `reader` is let through, or not, and the action was counted.
+fn labelled(cluster: &Cluster, value: &str, action: &str, through: bool) -> Result<()> {
+    let kubectl = cluster.kubectl()?;
+    let label = format!("{LABEL}={value}");
+    kubectl.ok(&["label", "namespace", "default", &label, "--overwrite"])?;
+    eventually(cluster, through)?;
+    if action.is_empty() {
+        // It was denied before; nothing is counted any more.
+        let before = asked_in_all(&kubectl)?;
+        opens(cluster, "reader", true, "any")?;
+        ensure!(asked_in_all(&kubectl)? == before, "it is asked");
+        return Ok(());
+    }
+    wait::until("it is counted", Duration::from_secs(30), || {
+        opens(cluster, "reader", through, value)?;
+        Ok((asked(&kubectl, action)? > 0).then_some(()))
+    })
+}
+
+/// The API server learns of labels by a watch.
+fn eventually(cluster: &Cluster, through: bool) -> Result<()> {
+    wait::until("the label is known", Duration::from_secs(30), || {
+        opens(cluster, "reader", through, "any").map(Some)
+    })
+}
+
+/// Whether a user opens all three kinds of sessions by WebSocket, or none; what refuses one says what to
+/// add.
+fn opens(cluster: &Cluster, user: &str, wanted: bool, value: &str) -> Result<()> {
+    let address = cluster.url().replace("https://", "");
+    let header = format!("Authorization: Bearer {}\r\n", Cluster::token(user));
+    for (subresource, query, subprotocol) in SESSIONS {
+        let path = format!("/api/v1/namespaces/default/pods/box-one/{subresource}{query}");
+        let opened = WsClient::request(&address, &path, subprotocol, &header, b"")?;
+        match opened {
+            Ok(_) => ensure!(wanted, "{user} opens {subresource} where it is {value}"),
+            Err(Answer { status, body }) => {
+                ensure!(!wanted, "{user}, {subresource}: {status} {body}");
+                let rule = format!("resources: [pods/{subresource}], verbs: [create]");
+                ensure!(status == 403 && body.contains(&rule), "{status} {body}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How often the policy ended with an action, by the API server's own account.
+fn asked(kubectl: &Kubectl, action: &str) -> Result<u64> {
+    count(kubectl, |line| {
+        line.contains(&format!("enforcement_action=\"{action}\""))
+    })
+}
+
+fn asked_in_all(kubectl: &Kubectl) -> Result<u64> {
+    count(kubectl, |_| true)
+}
+
+fn count(kubectl: &Kubectl, wanted: impl Fn(&str) -> bool) -> Result<u64> {
+    let metrics = kubectl.ok(&["get", "--raw", "/metrics"])?;
+    let ours = |line: &&str| {
+        line.starts_with("apiserver_validating_admission_policy_check_total{")
+            && line.contains("create-check.streamway.dev")
+            && wanted(line)
+    };
+    let values = metrics.lines().filter(ours);
+    Ok(values
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum())
+}
