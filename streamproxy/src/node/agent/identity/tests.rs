@@ -12,19 +12,19 @@ use super::*;
 
 const USER: &str = "streamway:node:one";
 
-/// The clients' certificate for a request, which has `left` more seconds of a hundred.
+/// The clients' certificate for a request, which has `left` more seconds of a thousand.
 fn sign(request: &str, left: u64) -> String {
     let issuer = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     let issuer = rcgen::CertifiedIssuer::self_signed(params, issuer).unwrap();
     let mut asked = rcgen::CertificateSigningRequestParams::from_pem(request).unwrap();
     let now = SystemTime::now();
-    asked.params.not_before = (now - Duration::from_secs(100 - left)).into();
+    asked.params.not_before = (now - Duration::from_secs(1000 - left)).into();
     asked.params.not_after = (now + Duration::from_secs(left)).into();
     asked.signed_by(&issuer).unwrap().pem()
 }
 
-/// Signs the `n`th request so that it has `lives[n]` of its hundred seconds left; denies the others.
+/// Signs the `n`th request so that it has `lives[n]` of its thousand seconds left; denies the others.
 fn api_server(lives: &'static [u64], asked: Arc<AtomicUsize>) -> Client {
     let last = Arc::new(std::sync::Mutex::new(Value::Null));
     Client::new(
@@ -72,7 +72,7 @@ async fn it_is_renewed_when_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     // The first is past 90 % of its life, the second is not.
-    let keeper = keeper(folder.path(), api_server(&[9, 31], Arc::clone(&asked)));
+    let keeper = keeper(folder.path(), api_server(&[90, 310], Arc::clone(&asked)));
     let first = keeper.new_one().await;
     let client = keeper.client(&first).unwrap();
     let current = Arc::new(ArcSwap::from_pointee(client));
@@ -81,7 +81,8 @@ async fn it_is_renewed_when_it_is_old() {
     let keeping = tokio::spawn(async move {
         keeper.keep(first, &current, &told, &Notify::new()).await;
     });
-    not_after.changed().await.unwrap();
+    let renewed = timeout(Duration::from_secs(30), not_after.changed()).await;
+    renewed.expect("it is not renewed").unwrap();
     let second = store.load(USER, UnixTime::now()).unwrap().unwrap();
     assert_eq!(second.validity.not_after, *not_after.borrow());
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -104,7 +105,7 @@ async fn a_denial_is_asked_about_again_later() {
 #[tokio::test]
 async fn a_stored_one_is_used_while_nobody_can_tell() {
     let folder = tempfile::tempdir().unwrap();
-    let keeper = keeper(folder.path(), api_server(&[50], Arc::default()));
+    let keeper = keeper(folder.path(), api_server(&[500], Arc::default()));
     assert!(keeper.stored().await.is_none());
     let made = keeper.new_one().await;
     let stored = keeper.stored().await.unwrap();
