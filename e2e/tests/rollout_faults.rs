@@ -1,6 +1,6 @@
 //! A rollout on a real cluster while things break, one after the other: each fault ends in the state that
 //! the status then names, and the time that it took is printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 // Of a status that was just waited for.
 #![allow(clippy::indexing_slicing)]
 
