@@ -93,7 +93,7 @@ impl Shared {
             return Ok(Taken::Shared(line));
         }
         if self.alone.load(Ordering::Relaxed) {
-            return Ok(self.dial().await?);
+            return self.dial().await;
         }
         let asked = Instant::now();
         let mut opening = self.opening.lock().await;
