@@ -32,7 +32,7 @@ type clients struct {
 	pod       string
 	changes   changes
 
-	printing                                  sync.Mutex
+	printer
 	upWatches, upExecs                        atomic.Int64
 	interrupted, resumed, relisted            atomic.Int64
 	execsEnded, execsSucceeded, changesFailed atomic.Int64
@@ -53,12 +53,10 @@ func runClients(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	rules := clientcmd.ClientConfigLoadingRules{ExplicitPath: *kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(&rules, &clientcmd.ConfigOverrides{CurrentContext: *name}).ClientConfig()
+	config, err := configOf(*kubeconfig, *name)
 	if err != nil {
 		return err
 	}
-	config.QPS = -1
 	api, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
@@ -110,9 +108,23 @@ func runClients(flags *flag.FlagSet, args []string) error {
 	return nil
 }
 
-func (c *clients) print(line map[string]any) {
-	c.printing.Lock()
-	defer c.printing.Unlock()
+// configOf reads a kubeconfig. Requests are not held back.
+func configOf(kubeconfig, context string) (*rest.Config, error) {
+	rules := clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(&rules, &clientcmd.ConfigOverrides{CurrentContext: context}).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// printer prints what a process tells, from whichever goroutine.
+type printer struct{ printing sync.Mutex }
+
+func (p *printer) print(line map[string]any) {
+	p.printing.Lock()
+	defer p.printing.Unlock()
 	_ = json.NewEncoder(os.Stdout).Encode(line)
 }
 

@@ -5,6 +5,7 @@
 //	peer apiserver what a load needs of an API server 1.28, before peer kubelet
 //	peer load      client-go's executors and connections, as a load; prints one JSON object
 //	peer clients   watches and exec sessions of client-go's that outlive what is done to a cluster
+//	peer sessions  exec sessions of client-go's in several pods that are used all through it
 package main
 
 import (
@@ -24,9 +25,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func(*flag.FlagSet, []string) error{"kubelet": runKubelet, "proxy": runProxy, "load": runLoad, "apiserver": runAPIServer, "clients": runClients}
+	verbs := map[string]func(*flag.FlagSet, []string) error{"kubelet": runKubelet, "proxy": runProxy, "load": runLoad, "apiserver": runAPIServer, "clients": runClients, "sessions": runSessions}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: peer kubelet|proxy|apiserver|load|clients [flags]; peer VERB -h tells the flags")
+		fmt.Fprintln(os.Stderr, "usage: peer kubelet|proxy|apiserver|load|clients|sessions [flags]; peer VERB -h tells the flags")
 		os.Exit(64)
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
