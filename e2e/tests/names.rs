@@ -124,10 +124,10 @@ fn ports_of_the_agents() {
     each(|objects| {
         let agents = find(objects, "DaemonSet", names::NODES_NAMESPACE, names::AGENT);
         let agent = container(agents, names::AGENT_CONTAINER);
-        has_argument(agent, &format!("--listen=0.0.0.0:{}", names::AGENT_PORT));
+        has_argument(agent, &format!("--listen=[::]:{}", names::AGENT_PORT));
         let kubelet = format!("--kubelet=https://127.0.0.1:{}", names::KUBELET_PORT);
         has_argument(agent, &kubelet);
-        let metrics = format!("--metrics-listen=0.0.0.0:{}", names::AGENT_ADMIN_PORT);
+        let metrics = format!("--metrics-listen=[::]:{}", names::AGENT_ADMIN_PORT);
         has_argument(agent, &metrics);
         let probe = container(agents, names::PROBE_CONTAINER);
         has_argument(probe, &format!("--listen=127.0.0.1:{}", names::PROBE_PORT));
@@ -165,7 +165,7 @@ fn controller_and_webhook_are_reached() {
             let container = container(workload, container_name);
             has_argument(
                 container,
-                &format!("--metrics-listen=0.0.0.0:{}", names::ADMIN_PORT),
+                &format!("--metrics-listen=[::]:{}", names::ADMIN_PORT),
             );
             find(objects, "Service", names::SYSTEM_NAMESPACE, name);
         }
@@ -175,7 +175,7 @@ fn controller_and_webhook_are_reached() {
             names::SYSTEM_NAMESPACE,
             names::WEBHOOK,
         );
-        let listen = format!("--listen=0.0.0.0:{}", names::WEBHOOK_PORT);
+        let listen = format!("--listen=[::]:{}", names::WEBHOOK_PORT);
         has_argument(container(webhook, "webhook"), &listen);
         let role = find(objects, "Role", names::SYSTEM_NAMESPACE, names::WEBHOOK);
         assert_eq!(
