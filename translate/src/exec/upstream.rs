@@ -51,7 +51,8 @@ impl Exec {
             self.conclude(out);
             return;
         }
-        let detail = format!("the server behind the proxy ended the session without a status: {detail}");
+        let detail =
+            format!("the server behind the proxy ended the session without a status: {detail}");
         self.fail(Outcome::UpstreamLost, &detail, out);
     }
 
