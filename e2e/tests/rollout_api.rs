@@ -38,6 +38,16 @@ fn the_controller_keeps_its_promises_to_the_api_server() {
     suite.check("a deleted rollout gives its nodes back", || deleted(&stage));
     suite.check("an agent that hangs is out of the path", || hangs(&stage));
     suite.check("sessions that fail take the wave back", || fails(&stage));
+    suite.check(
+        "a write that is refused is tried again, and not at once",
+        || refused(&stage),
+    );
+    suite.check("nodes come and go in the middle of a wave", || {
+        comes_and_goes(&stage)
+    });
+    suite.check("the API server restarts in the middle of a wave", || {
+        restarted(&stage)
+    });
     suite.check("the leader is killed in the middle of a wave", || {
         killed(&stage)
     });
@@ -276,6 +286,127 @@ fn killed(stage: &Stage<'_>) -> Result<()> {
         stage.given_back(name)?;
     }
     second.terminate()
+}
+
+fn refused(stage: &Stage<'_>) -> Result<()> {
+    stage.make("refused", 1)?;
+    let kubectl = stage.cluster.kubectl()?;
+    // Somebody's policy against what we write.
+    kubectl.apply(
+        r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: refused}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [UPDATE], resources: [nodes/status]}]
+  validations: [{expression: "object.metadata.name != 'refused-0'", message: hands off}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: refused}
+spec: {policyName: refused, validationActions: [Deny]}
+"#,
+    )?;
+    stage.until("the policy holds", || {
+        let patch = r#"{"status":{"phase":"Running"}}"#;
+        let args = [
+            "patch",
+            "node",
+            "refused-0",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            patch,
+        ];
+        Ok(kubectl.run(&args, b"")?.stderr.contains("hands off"))
+    })?;
+    let controller = stage.controller("refused", &[])?;
+    let tries = || {
+        let entries = stage.audit.entries();
+        let ours = |entry: &&Value| {
+            entry["objectRef"]["name"] == "refused-0"
+                && entry["objectRef"]["resource"] == "nodes"
+                && entry["responseStatus"]["code"] == 422
+        };
+        entries.iter().filter(ours).count()
+    };
+    stage.create(&rollout(
+        "refused",
+        json!([{"name": "all", "nodes": {"percent": 100}, "bake": "0s"}]),
+    ))?;
+    let begun = Instant::now();
+    stage.until("it was tried four times", || Ok(tries() >= 4))?;
+    // After 0.5, 1 and 2 seconds.
+    let waited = begun.elapsed();
+    println!("    four tries in {:.1} s", waited.as_secs_f64());
+    ensure!(waited > Duration::from_secs(3), "tried in a loop");
+    for kind in [
+        "validatingadmissionpolicybinding",
+        "validatingadmissionpolicy",
+    ] {
+        kubectl.ok(&["delete", kind, "refused"])?;
+    }
+    stage.phase("refused", "Complete")?;
+    ensure!(declared(&stage.node("refused-0")?), "nothing is declared");
+    stage.delete("refused")?;
+    stage.given_back("refused-0")?;
+    controller.terminate()
+}
+
+fn comes_and_goes(stage: &Stage<'_>) -> Result<()> {
+    let names = stage.make("comes", 4)?;
+    let controller = stage.controller("comes", &[])?;
+    stage.create(&rollout(
+        "comes",
+        json!([{"name": "all", "nodes": {"percent": 100}, "bake": "2s"}]),
+    ))?;
+    stage.until("the first node is over", || {
+        let over = names.iter().map(|name| Ok(declared(&stage.node(name)?)));
+        Ok(over.collect::<Result<Vec<_>>>()?.contains(&true))
+    })?;
+    // Whichever is left: one that is over, on its way, or still to come.
+    let (gone, stay) = names.split_first().context("no nodes")?;
+    let kubectl = stage.cluster.kubectl()?;
+    kubectl.ok(&["delete", "node", gone])?;
+    stage.make("comes", 6)?;
+    stage.phase("comes", "Complete")?;
+    let new = [gone.clone(), "comes-4".to_owned(), "comes-5".to_owned()];
+    for name in stay.iter().chain(&new) {
+        stage.until("it declares", || Ok(declared(&stage.node(name)?)))?;
+    }
+    stage.delete("comes")?;
+    for name in stay.iter().chain(&new) {
+        stage.given_back(name)?;
+    }
+    controller.terminate()
+}
+
+fn restarted(stage: &Stage<'_>) -> Result<()> {
+    let names = stage.make("restarted", 6)?;
+    // It is to outlive the restart, which takes longer than the short Lease.
+    let controller = stage.controller("restarted", &["--leader-elect=false"])?;
+    stage.create(&rollout(
+        "restarted",
+        json!([{"name": "all", "nodes": {"percent": 100}, "bake": "0s"}]),
+    ))?;
+    stage.until("the first node is over", || {
+        let over = names.iter().map(|name| Ok(declared(&stage.node(name)?)));
+        Ok(over.collect::<Result<Vec<_>>>()?.contains(&true))
+    })?;
+    stage.cluster.restart_api_server(0)?;
+    let begun = Instant::now();
+    stage.phase("restarted", "Complete")?;
+    println!(
+        "    complete {:.1} s after the restart",
+        begun.elapsed().as_secs_f64()
+    );
+    stage.delete("restarted")?;
+    for name in &names {
+        stage.given_back(name)?;
+    }
+    controller.terminate()
 }
 
 fn handed_over(stage: &Stage<'_>) -> Result<()> {
