@@ -85,6 +85,7 @@ impl Heartbeats {
                 asked.insert(node.clone(), one);
             }
         }
+        self.count(&asked);
     }
 
     /// What is known of a node's agent, if it is asked.
@@ -126,15 +127,15 @@ impl Heartbeats {
                 Err(why) => tracing::warn!(node, why, "the agent is not ready"),
             }
             one.known.ready = ready;
-            let silent = asked
-                .values()
-                .filter(|one| one.known.ready.is_err())
-                .count();
-            self.metrics
-                .silent_agents
-                .set(i64::try_from(silent).unwrap_or(i64::MAX));
+            self.count(&asked);
             self.changed.notify_one();
         }
+    }
+
+    fn count(&self, asked: &HashMap<String, Asked>) {
+        let silent = asked.values().filter(|one| one.known.ready.is_err());
+        let silent = i64::try_from(silent.count()).unwrap_or(i64::MAX);
+        self.metrics.silent_agents.set(silent);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
