@@ -216,8 +216,9 @@ fn requests(entries: &[Value], count: usize) {
             .entry(format!("{} {what}", text(&entry["verb"])))
             .or_default();
         row.0 += 1;
-        let failed = entry["responseStatus"]["code"]
-            .as_u64()
+        let failed = entry
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_u64)
             .is_some_and(|code| code >= 400);
         row.1 += usize::from(failed);
     }
