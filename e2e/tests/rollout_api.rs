@@ -4,6 +4,8 @@
 //! Its nodes are fakes (`streamway_e2e::fake_nodes` says what that is): here they have to fail at the
 //! right moment, and only the writes are looked at. That sessions work is for the tests on real nodes.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
+// Of JSON: what is not there is null.
+#![allow(clippy::indexing_slicing)]
 
 mod rollouts;
 
