@@ -184,9 +184,9 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn api<K: Resource<DynamicType = ()>>(&self) -> Api<K>
+    fn api<K>(&self) -> Api<K>
     where
-        K: Resource<Scope = kube::core::ClusterResourceScope>,
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>,
     {
         Api::all(self.nodes.client().0.clone())
     }
