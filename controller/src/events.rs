@@ -4,17 +4,18 @@
 //! waves that begin only the first would be told. Here the same is what says the same.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event as Told;
+use k8s_openapi::api::events::v1::Event as Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
-use serde_json::json;
+use serde_json::{Value, json};
 use streamway_crds::names;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::plan::Event;
@@ -22,6 +23,11 @@ use crate::random;
 
 /// Events that wait to be written; more are dropped, since nothing depends on them.
 const WAITING: usize = 1024;
+
+/// Events written at once.
+const AT_ONCE: usize = 8;
+/// The same, as the semaphore counts.
+const ALL_TURNS: u32 = 8;
 
 /// What is told again within this time is counted instead, as client-go does it.
 const SERIES: Duration = Duration::from_mins(6);
@@ -100,31 +106,44 @@ struct Series {
     last: Instant,
 }
 
+/// How one Event comes to be told.
+enum Told {
+    First(Box<Object>),
+    Again(String, Value),
+}
+
 impl Recorder {
     async fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(message) = receiver.recv().await {
+            // The semaphore is never closed: there is no other end to these waits.
             match message {
                 Message::Tell(about, event) => {
+                    let turn = Arc::clone(&turns).acquire_owned().await;
                     let reason = event.reason;
-                    if let Err(error) = self.tell(*about, event).await {
-                        tracing::warn!(reason, %error, "an Event could not be written");
-                    }
+                    // Events of cluster-scoped objects are in `default`.
+                    let namespace = about.namespace.as_deref().unwrap_or("default");
+                    let api = Api::namespaced(self.client.clone(), namespace);
+                    let told = self.tell(*about, event);
+                    tokio::spawn(async move {
+                        if let Err(error) = write(&api, told).await {
+                            tracing::warn!(reason, %error, "an Event could not be written");
+                        }
+                        drop(turn);
+                    });
                 }
                 Message::Flushed(done) => {
+                    let _all = turns.acquire_many(ALL_TURNS).await;
                     let _ = done.send(());
                 }
             }
         }
     }
 
-    async fn tell(&mut self, about: ObjectReference, event: Event) -> Result<(), Error> {
+    fn tell(&mut self, about: ObjectReference, event: Event) -> Told {
         let now = Instant::now();
         self.series
             .retain(|_, series| now.duration_since(series.last) < SERIES);
-        // Events of cluster-scoped objects are in `default`.
-        let namespace = about.namespace.clone();
-        let namespace = namespace.unwrap_or_else(|| "default".to_owned());
-        let api: Api<Told> = Api::namespaced(self.client.clone(), &namespace);
         let same = Same {
             uid: about.uid.clone().unwrap_or_default(),
             reason: event.reason,
@@ -134,37 +153,29 @@ impl Recorder {
             series.count += 1;
             series.last = now;
             let time = MicroTime(Timestamp::now());
-            let patch = json!({"series": {"count": series.count, "lastObservedTime": time}});
-            let params = PatchParams::default();
-            let written = api.patch(&series.name, &params, &Patch::Merge(patch)).await;
-            return written.map(drop);
+            let again = json!({"series": {"count": series.count, "lastObservedTime": time}});
+            return Told::Again(series.name.clone(), again);
         }
-        let name = format!(
-            "{}.{:016x}",
-            about.name.as_deref().unwrap_or_default(),
-            random::number()
-        );
-        let told = self.told(&name, &namespace, about, event);
-        api.create(&PostParams::default(), &told).await?;
+        let object = about.name.as_deref().unwrap_or_default();
+        let name = format!("{object}.{:016x}", random::number());
         let series = Series {
-            name,
+            name: name.clone(),
             count: 1,
             last: now,
         };
         self.series.insert(same, series);
-        Ok(())
+        Told::First(Box::new(self.told(&name, about, event)))
     }
 
-    fn told(&self, name: &str, namespace: &str, about: ObjectReference, event: Event) -> Told {
+    fn told(&self, name: &str, about: ObjectReference, event: Event) -> Object {
         let mut note = event.message;
         if note.len() > NOTE {
             note.truncate(note.floor_char_boundary(NOTE - 3));
             note.push('…');
         }
-        Told {
+        Object {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(Timestamp::now())),
@@ -175,7 +186,18 @@ impl Recorder {
             reporting_controller: Some(format!("{}/controller", names::GROUP)),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-            ..Told::default()
+            ..Object::default()
+        }
+    }
+}
+
+async fn write(api: &Api<Object>, told: Told) -> Result<(), Error> {
+    match told {
+        Told::First(event) => api.create(&PostParams::default(), &event).await.map(drop),
+        Told::Again(name, series) => {
+            let params = PatchParams::default();
+            let patched = api.patch(&name, &params, &Patch::Merge(series)).await;
+            patched.map(drop)
         }
     }
 }
