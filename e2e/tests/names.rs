@@ -165,7 +165,7 @@ fn controller_and_webhook_are_reached() {
             let container = container(workload, container_name);
             has_argument(
                 container,
-                &format!("--metrics-listen=[::]:{}", names::ADMIN_PORT),
+                &format!("--metrics-listen=0.0.0.0:{}", names::ADMIN_PORT),
             );
             find(objects, "Service", names::SYSTEM_NAMESPACE, name);
         }
@@ -175,7 +175,7 @@ fn controller_and_webhook_are_reached() {
             names::SYSTEM_NAMESPACE,
             names::WEBHOOK,
         );
-        let listen = format!("--listen=[::]:{}", names::WEBHOOK_PORT);
+        let listen = format!("--listen=0.0.0.0:{}", names::WEBHOOK_PORT);
         has_argument(container(webhook, "webhook"), &listen);
         let role = find(objects, "Role", names::SYSTEM_NAMESPACE, names::WEBHOOK);
         assert_eq!(
