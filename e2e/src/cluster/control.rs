@@ -1,6 +1,8 @@
 //! The control plane on the host, in order: users, a bridge to the nodes, etcd, API servers.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 
 use super::Cluster;
 use super::ledger::Item;
@@ -31,6 +33,18 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apise
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: streamproxy}]
 ";
 
+/// inotify instances for several clusters: a kubelet takes some, and Linux gives 128 to all of a user's.
+const INOTIFY: u32 = 4096;
+
+fn enough_inotify() -> Result<()> {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let now: u32 = fs::read_to_string(path)?.trim().parse()?;
+    if now < INOTIFY {
+        fs::write(path, INOTIFY.to_string()).with_context(|| format!("writing {path}"))?;
+    }
+    Ok(())
+}
+
 impl Cluster {
     /// Starts etcd and the API servers, and waits until they are ready.
     pub(super) fn start_control(&self) -> Result<()> {
@@ -54,7 +68,7 @@ impl Cluster {
             run::output(&mut command("ip", line.split(' ')))?;
         }
         run::output(&mut command("sysctl", ["-qw", "net.ipv4.ip_forward=1"]))?;
-        Ok(())
+        enough_inotify()
     }
 
     pub(super) fn etcd_port(&self) -> u16 {
