@@ -1,24 +1,19 @@
 //! What agents say: over HTTP when they are asked, and in their NodeStreaming's status.
 
-use std::convert::Infallible;
 use std::future::pending;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use streamway_crds::{NodeStreaming, Traffic, Way, names};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::{Agent, Agents};
@@ -29,65 +24,79 @@ const BETWEEN_LOOKS: u64 = 25;
 /// Statuses written at once.
 const AT_ONCE: usize = 16;
 
+/// No request of a controller's is longer.
+const MAX_REQUEST: usize = 4 << 10;
+
 /// Listens as every agent. The port.
 pub(super) async fn listen(agents: Arc<Agents>) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            // A controller that goes away in the middle is no error here.
             let agents = Arc::clone(&agents);
-            tokio::spawn(async move {
-                let Ok(local) = stream.local_addr() else {
-                    return;
-                };
-                let answer = service_fn(move |request| {
-                    let agents = Arc::clone(&agents);
-                    async move { Ok::<_, Infallible>(answer(&agents, local.ip(), &request).await) }
-                });
-                let io = TokioIo::new(stream);
-                // A controller that goes away in the middle is no error here.
-                let _ = http1::Builder::new().serve_connection(io, answer).await;
-            });
+            tokio::spawn(async move { serve(&agents, stream).await.ok() });
         }
     });
     Ok(port)
 }
 
-async fn answer(
-    agents: &Agents,
-    own: IpAddr,
-    request: &Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let name = match own {
-        IpAddr::V4(own) => agents.by_address().get(&own).cloned(),
-        IpAddr::V6(_) => None,
+/// GETs one after the other, by hand: five thousand agents are asked each second, and an HTTP server
+/// that is built for debugging takes a whole core for that.
+async fn serve(agents: &Agents, mut stream: TcpStream) -> io::Result<()> {
+    let IpAddr::V4(own) = stream.local_addr()?.ip() else {
+        return Ok(());
     };
-    let name = name.unwrap_or_default();
-    let told = {
-        let mut states = agents.by_name();
-        let Some(state) = states.get_mut(&name) else {
-            return reply(StatusCode::NOT_FOUND, String::new());
+    let name = agents.by_address().get(&own).cloned().unwrap_or_default();
+    let mut request = [0; MAX_REQUEST];
+    let mut length = 0;
+    loop {
+        let Some(free) = request.get_mut(length..).filter(|free| !free.is_empty()) else {
+            return Ok(());
         };
-        state.asked += 1;
-        match (&state.agent, request.uri().path()) {
-            (Agent::Hanging, _) => None,
-            (Agent::NotReady(why), "/readyz") => Some((
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("[+]ping ok\n[-]kubelet failed: {why}\n"),
-            )),
-            (_, "/metrics") => {
-                state.sessions += BETWEEN_LOOKS;
-                if state.agent == Agent::Failing {
-                    state.failed += BETWEEN_LOOKS;
-                }
-                Some((StatusCode::OK, metrics(state.sessions, state.failed)))
-            }
-            _ => Some((StatusCode::OK, "ok".to_owned())),
+        let read = stream.read(free).await?;
+        if read == 0 {
+            return Ok(());
         }
+        length += read;
+        let head = request.get(..length).unwrap_or_default();
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        match answer(agents, &name, path) {
+            Some((status, text)) => {
+                let length = text.len();
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{text}");
+                stream.write_all(head.as_bytes()).await?;
+            }
+            None => pending().await,
+        }
+        length = 0;
+    }
+}
+
+/// A status line and a body; nothing of an agent that hangs.
+fn answer(agents: &Agents, name: &str, path: &[u8]) -> Option<(&'static str, String)> {
+    let mut states = agents.by_name();
+    let Some(state) = states.get_mut(name) else {
+        return Some(("404 Not Found", String::new()));
     };
-    match told {
-        Some((status, text)) => reply(status, text),
-        None => pending().await,
+    state.asked += 1;
+    match (&state.agent, path) {
+        (Agent::Hanging, _) => None,
+        (Agent::NotReady(why), b"/readyz") => Some((
+            "500 Internal Server Error",
+            format!("[+]ping ok\n[-]kubelet failed: {why}\n"),
+        )),
+        (_, b"/metrics") => {
+            state.sessions += BETWEEN_LOOKS;
+            if state.agent == Agent::Failing {
+                state.failed += BETWEEN_LOOKS;
+            }
+            Some(("200 OK", metrics(state.sessions, state.failed)))
+        }
+        _ => Some(("200 OK", "ok".to_owned())),
     }
 }
 
@@ -99,12 +108,6 @@ fn metrics(sessions: u64, failed: u64) -> String {
          streamway_sessions_total{{subresource=\"exec\",client_protocol=\"v5\",upstream_protocol=\"v4\",outcome=\"success\"}} {good}\n\
          streamway_sessions_total{{subresource=\"exec\",client_protocol=\"v5\",upstream_protocol=\"v4\",outcome=\"upstream_lost\"}} {failed}\n"
     )
-}
-
-fn reply(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    response
 }
 
 /// Does what NodeStreamings say, as their agents: for ever.
