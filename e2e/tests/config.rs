@@ -39,6 +39,9 @@ fn manifests_are_applied_and_deleted() {
         suite.check(&format!("{version}: samples are taken"), || {
             samples(&kubectl)
         });
+        suite.check("a component for kubelets' rotated certificates", || {
+            rotated(&cluster, &kubectl)
+        });
         suite.check(
             &format!("{version}: the gateway's account has no right"),
             || no_right(&kubectl),
@@ -116,6 +119,39 @@ fn samples(kubectl: &Kubectl) -> Result<()> {
         ensure!(text.contains("registry.example.com/"), "{text}");
         apply(kubectl, &text, &["--dry-run=server"]).context(site)?;
     }
+    Ok(())
+}
+
+/// The agents' certificate files with the component and without.
+fn rotated(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    let folder = cluster.file("rotated");
+    fs::create_dir_all(&folder)?;
+    let up = "../".repeat(20);
+    let path = |part: &str| Ok::<_, std::io::Error>(config(part).canonicalize()?);
+    let overlay = path("overlays/default")?;
+    let component = path("components/kubelet-rotated-certificate")?;
+    let text = format!(
+        "resources: [{up}{}]\ncomponents: [{up}{}]\n",
+        overlay.display(),
+        component.display()
+    );
+    fs::write(folder.join("kustomization.yaml"), text)?;
+    let files = |folder: &Path| -> Result<Vec<String>> {
+        let rendered = kubectl.ok(&["kustomize", &folder.to_string_lossy()])?;
+        let lines = rendered
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- --tls-"));
+        Ok(lines.map(str::to_owned).collect())
+    };
+    let pki = "/var/lib/kubelet/pki";
+    let own = [
+        format!("cert-file={pki}/kubelet.crt"),
+        format!("private-key-file={pki}/kubelet.key"),
+    ];
+    ensure!(files(&overlay)? == own, "{:?}", files(&overlay)?);
+    let both = ["cert-file", "private-key-file"];
+    let current = both.map(|flag| format!("{flag}={pki}/kubelet-server-current.pem"));
+    ensure!(files(&folder)? == current, "{:?}", files(&folder)?);
     Ok(())
 }
 
