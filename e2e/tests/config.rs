@@ -127,7 +127,7 @@ fn rotated(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     let folder = cluster.file("rotated");
     fs::create_dir_all(&folder)?;
     let up = "../".repeat(20);
-    let path = |part: &str| Ok::<_, std::io::Error>(config(part).canonicalize()?);
+    let path = |part: &str| config(part).canonicalize();
     let overlay = path("overlays/default")?;
     let component = path("components/kubelet-rotated-certificate")?;
     let text = format!(
