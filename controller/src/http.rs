@@ -36,8 +36,10 @@ impl Http {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
-            // One agent is asked one thing at a time, or two.
-            .pool_max_idle_per_host(2)
+            // An agent is asked one thing at a time, mostly. Of 5,000 each keeps its connection, so
+            // what that holds is kept small.
+            .pool_max_idle_per_host(1)
+            .http1_read_buf_exact_size(4 << 10)
             .build(connector);
         Self { client }
     }
