@@ -242,7 +242,7 @@ impl Control {
             let phase = rollout.status.as_ref().and_then(|status| status.phase);
             let label = RolloutPhase {
                 rollout: rollout.metadata.name.clone().unwrap_or_default(),
-                phase: phase.map_or("Pending", phase_name),
+                phase: phase.map_or("Pending", Phase::as_str),
             };
             metrics.phase.get_or_create(&label).set(1);
         }
@@ -251,7 +251,7 @@ impl Control {
             let status = node.streaming.as_ref().and_then(|one| one.status.as_ref());
             let state = status.and_then(|status| status.state);
             *states
-                .entry(state.map_or("Unknown", state_name))
+                .entry(state.map_or("Unknown", NodeState::as_str))
                 .or_default() += 1;
         }
         metrics.nodes.clear();
@@ -266,32 +266,5 @@ fn whole(ended: Result<(Subject, Outcome), tokio::task::JoinError>) -> (Subject,
     match ended {
         Ok(ended) => ended,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-const fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "Pending",
-        Phase::Progressing => "Progressing",
-        Phase::Baking => "Baking",
-        Phase::WaitingForApproval => "WaitingForApproval",
-        Phase::WaitingForWindow => "WaitingForWindow",
-        Phase::Paused => "Paused",
-        Phase::RollingBack => "RollingBack",
-        Phase::RolledBack => "RolledBack",
-        Phase::Stalled => "Stalled",
-        Phase::Complete => "Complete",
-    }
-}
-
-const fn state_name(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Untouched => "Untouched",
-        NodeState::Excluded => "Excluded",
-        NodeState::TurningOn => "TurningOn",
-        NodeState::On => "On",
-        NodeState::TurningOff => "TurningOff",
-        NodeState::Off => "Off",
-        NodeState::Failed => "Failed",
     }
 }

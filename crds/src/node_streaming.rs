@@ -200,6 +200,22 @@ pub enum NodeState {
     Failed,
 }
 
+impl NodeState {
+    /// As it is written in YAML, and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Untouched => "Untouched",
+            Self::Excluded => "Excluded",
+            Self::TurningOn => "TurningOn",
+            Self::On => "On",
+            Self::TurningOff => "TurningOff",
+            Self::Off => "Off",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
 /// What an agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -89,6 +89,25 @@ pub enum Phase {
     Complete,
 }
 
+impl Phase {
+    /// As it is written in YAML, and in metrics and Events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Progressing => "Progressing",
+            Self::Baking => "Baking",
+            Self::WaitingForApproval => "WaitingForApproval",
+            Self::WaitingForWindow => "WaitingForWindow",
+            Self::Paused => "Paused",
+            Self::RollingBack => "RollingBack",
+            Self::RolledBack => "RolledBack",
+            Self::Stalled => "Stalled",
+            Self::Complete => "Complete",
+        }
+    }
+}
+
 /// Nodes, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

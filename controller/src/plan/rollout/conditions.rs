@@ -57,7 +57,7 @@ pub(super) fn describe(round: &Round<'_>, hold: Option<&Hold>, outcome: &mut Out
         )
     {
         let warning = phase == Phase::RolledBack;
-        outcome.tells(warning, name(phase), message.clone());
+        outcome.tells(warning, phase.as_str(), message.clone());
     }
     outcome.status.message = Some(message.clone());
     set(round, phase, &message, hold, outcome);
@@ -237,7 +237,7 @@ fn set(round: &Round<'_>, phase: Phase, message: &str, hold: Option<&Hold>, outc
     let mut set = |kind, status, reason, message: &str| {
         conditions::set(all, kind, status, reason, message, generation, &now);
     };
-    let reason = name(phase);
+    let reason = phase.as_str();
     set(READY, ready, reason, message);
     set(RECONCILING, !ready && !stalled, reason, message);
     set(STALLED, stalled, reason, message);
@@ -266,19 +266,4 @@ fn set(round: &Round<'_>, phase: Phase, message: &str, hold: Option<&Hold>, outc
     }
     let rolled_back_reason = if rolled_back { reason } else { "NotRolledBack" };
     set(ROLLED_BACK, rolled_back, rolled_back_reason, "");
-}
-
-pub(super) fn name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "Pending",
-        Phase::Progressing => "Progressing",
-        Phase::Baking => "Baking",
-        Phase::WaitingForApproval => "WaitingForApproval",
-        Phase::WaitingForWindow => "WaitingForWindow",
-        Phase::Paused => "Paused",
-        Phase::RollingBack => "RollingBack",
-        Phase::RolledBack => "RolledBack",
-        Phase::Stalled => "Stalled",
-        Phase::Complete => "Complete",
-    }
 }
