@@ -9,6 +9,7 @@
 //! | [`metrics`], [`admin`] | `/metrics`, `/livez`, `/readyz` over plain HTTP |
 //! | [`tls`] | serving certificate and client CA, read again when their files change |
 //! | [`shutdown`] | SIGTERM to exit, in phases |
+//! | [`tcp`] | keepalive |
 //!
 //! It knows nothing of Kubernetes' API and of streaming: no client, no protocol, no crate of this
 //! workspace. A binary puts the parts together:
@@ -36,6 +37,7 @@ pub mod gates;
 pub mod logs;
 pub mod metrics;
 pub mod shutdown;
+pub mod tcp;
 pub mod tls;
 
 /// Makes *ring* the process's provider of cryptography, for rustls and everything over it.

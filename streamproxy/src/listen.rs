@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use streamway_daemon::shutdown::{Phase, Shutdown};
-use tokio::net::{TcpListener, TcpStream};
+use streamway_daemon::tcp::keep_alive;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -57,16 +57,6 @@ pub(crate) trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         peer: Arc<Peer>,
     ) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// Has the kernel notice a peer that vanished: 30 s of silence, then three probes 10 s apart.
-pub(crate) fn keep_alive(tcp: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    // Without it a dead peer costs more time, nothing else.
-    let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
 }
 
 /// Accepts until [`Phase::Closing`]; then connections take no further request, and what runs on them

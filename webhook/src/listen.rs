@@ -13,8 +13,9 @@ use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use streamway_daemon::shutdown::{Phase, Shutdown};
+use streamway_daemon::tcp::keep_alive;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -128,14 +129,4 @@ async fn farewell(State(shutdown): State<Shutdown>, request: Request, next: Next
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
-}
-
-/// Has the kernel notice a peer that vanished: 30 s of silence, then three probes 10 s apart.
-fn keep_alive(tcp: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    // Without it a dead peer costs more time, nothing else.
-    let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
 }

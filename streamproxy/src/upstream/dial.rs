@@ -107,7 +107,7 @@ impl Dialer {
                 address: address(),
                 source: Arc::new(source),
             })?;
-        crate::listen::keep_alive(&tcp);
+        streamway_daemon::tcp::keep_alive(&tcp);
         let conn = Conn::new(tcp);
         let Some((tls, name)) = &self.0.tls else {
             return Ok(Upstream::Plain(conn));
