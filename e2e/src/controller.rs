@@ -51,13 +51,7 @@ pub fn install(cluster: &Cluster) -> Result<()> {
             &folder.to_string_lossy(),
         ])?;
     }
-    kubectl.ok(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd",
-        "--all",
-    ])?;
+    kubectl.wait_for_crds()?;
     wait::until("the kinds are served", Duration::from_secs(30), || {
         let kinds = kubectl.ok(&["api-resources", "--categories=streamway", "-o", "name"])?;
         Ok((kinds.lines().count() == 3).then_some(()))

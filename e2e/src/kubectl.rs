@@ -74,6 +74,17 @@ impl Kubectl {
         self.gateway.as_ref()
     }
 
+    /// Waits until every CustomResourceDefinition that is there is taken.
+    pub fn wait_for_crds(&self) -> Result<()> {
+        let args = [
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd",
+            "--all",
+        ];
+        self.ok(&[&["wait"][..], &args].concat()).map(drop)
+    }
+
     /// The command, to be run by the caller.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);

@@ -1,6 +1,7 @@
 //! The two translators that promises are held against, and upstream's kubelet side; see
 //! `bench/peer`.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::run::{self, command};
 use crate::{cache, streamproxy, wait};
@@ -70,7 +72,7 @@ impl Server {
 
     /// Its resident memory in KiB.
     pub fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
@@ -80,7 +82,7 @@ impl Server {
 
     /// Its open descriptors.
     pub fn descriptors(&self) -> Result<usize> {
-        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
     }
 }
 
@@ -158,4 +160,14 @@ pub fn peer() -> Result<&'static Path> {
 /// An address that nobody listens on now.
 pub fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// What `peer` told of one kind of event, as lines of JSON between others in its log.
+pub fn told(log: &Path, event: &str) -> Vec<Value> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let wanted = |line: &Value| line.get("event").and_then(Value::as_str) == Some(event);
+    lines.filter(wanted).collect()
 }

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use streamway_crds::names;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Builder, Cluster, Node};
 use crate::kubectl::Kubectl;
-use crate::{image, run, wait};
+use crate::{CURRENT, OLD_KUBELET, image, run, wait};
 
 /// How long an installation may take to be ready.
 const READY: Duration = Duration::from_secs(150);
@@ -239,6 +239,16 @@ pub fn traces(kubectl: &Kubectl) -> Result<Vec<String>> {
         .filter(|name| *name != empty)
         .map(str::to_owned)
         .collect())
+}
+
+/// A cluster to install it in: nodes `one` and `two` with an older kubelet, `three` with one that takes
+/// WebSockets itself.
+pub fn three_nodes(name: &str) -> Builder {
+    Cluster::builder(name)
+        .services(true)
+        .node("one", OLD_KUBELET, None)
+        .node("two", OLD_KUBELET, None)
+        .node("three", CURRENT, None)
 }
 
 /// The image's archive: `$STREAMWAY_IMAGE` as `cargo xtask image` writes it, or one that is made in

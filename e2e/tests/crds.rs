@@ -53,13 +53,7 @@ fn established(kubectl: &Kubectl) -> Result<()> {
     )?;
     ensure!(ended.code == 0, "{}", ended.stderr);
     ensure!(ended.stderr.is_empty(), "{}", ended.stderr);
-    kubectl.ok(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd",
-        "--all",
-    ])?;
+    kubectl.wait_for_crds()?;
     // A schema that is not structural is taken, and serves nothing of what it says.
     let path = "jsonpath={.items[*].status.conditions[?(@.type==\"NonStructuralSchema\")].message}";
     let not_structural = kubectl.ok(&["get", "crd", "-o", path])?;

@@ -12,24 +12,19 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use streamway_crds::Phase;
-use streamway_e2e::cluster::Cluster;
+use streamway_e2e::document;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{CURRENT, OLD_KUBELET, document};
 
 #[test]
 fn installed_and_gone_again() {
     let folder = tempfile::tempdir().unwrap();
     let flags = audit(folder.path()).unwrap();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let cluster = Cluster::builder("test-install")
-        .services(true)
+    let cluster = product::three_nodes("test-install")
         .api_server_flags(&flags)
-        .node("one", OLD_KUBELET, None)
-        .node("two", OLD_KUBELET, None)
-        .node("three", CURRENT, None)
         .up()
         .unwrap();
     let kubectl = cluster.kubectl().unwrap();

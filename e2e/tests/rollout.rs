@@ -11,7 +11,6 @@ use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
 use streamway_e2e::wait;
-use streamway_e2e::{CURRENT, OLD_KUBELET};
 
 const NODES: [&str; 3] = ["one", "two", "three"];
 
@@ -30,13 +29,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[test]
 fn three_nodes_in_two_waves() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = Cluster::builder("test-rollout-waves")
-        .services(true)
-        .node("one", OLD_KUBELET, None)
-        .node("two", OLD_KUBELET, None)
-        .node("three", CURRENT, None)
-        .up()
-        .unwrap();
+    let cluster = product::three_nodes("test-rollout-waves").up().unwrap();
     let archive = product::archive(folder.path()).unwrap();
     let streamway = Streamway::new(&cluster, "default", archive).unwrap();
     streamway.install().unwrap();

@@ -8,19 +8,12 @@ mod faults;
 
 use faults::scene::Scene;
 use faults::{agents, kubelets, outages, waves};
-use streamway_e2e::cluster::Cluster;
+use streamway_e2e::product;
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{CURRENT, OLD_KUBELET};
 
 #[test]
 fn faults_end_where_the_status_says() {
-    let cluster = Cluster::builder("test-rollout-faults")
-        .services(true)
-        .node("one", OLD_KUBELET, None)
-        .node("two", OLD_KUBELET, None)
-        .node("three", CURRENT, None)
-        .up()
-        .unwrap();
+    let cluster = product::three_nodes("test-rollout-faults").up().unwrap();
     let mut scene = Scene::new(cluster).unwrap();
     let mut suite = Suite::default();
     suite.check("before all, three nodes are over", || {

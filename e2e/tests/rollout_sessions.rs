@@ -18,7 +18,6 @@ use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::Rollout;
 use streamway_e2e::suite::Suite;
 use streamway_e2e::wait;
-use streamway_e2e::{CURRENT, OLD_KUBELET};
 
 const NODES: [&str; 3] = ["one", "two", "three"];
 
@@ -46,13 +45,7 @@ const LONG: Duration = Duration::from_secs(120);
 #[test]
 fn none_is_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = Cluster::builder("test-rollout-sessions")
-        .services(true)
-        .node("one", OLD_KUBELET, None)
-        .node("two", OLD_KUBELET, None)
-        .node("three", CURRENT, None)
-        .up()
-        .unwrap();
+    let cluster = product::three_nodes("test-rollout-sessions").up().unwrap();
     let early = Sessions::start(&cluster, "early", EARLY, true).unwrap();
     let archive = product::archive(folder.path()).unwrap();
     let streamway = Streamway::new(&cluster, "default", archive).unwrap();

@@ -16,9 +16,7 @@ use super::waves;
 pub(crate) fn killed(scene: &Scene) -> Result<()> {
     scene.forget("one")?;
     let asker = Asker::start(scene, "one")?;
-    scene
-        .cluster
-        .signal_on(scene.node("one")?, AGENT, "-KILL")?;
+    scene.signal("one", AGENT, "-KILL")?;
     let killed = Instant::now();
     withdrawn(scene, "one", killed)?;
     scene.became("one", NodeState::Failed, killed)?;
@@ -39,9 +37,7 @@ pub(crate) fn killed_by_port(scene: &Scene) -> Result<()> {
     over(scene, "one")?;
     scene.forget("one")?;
     let asker = Asker::start(scene, "one")?;
-    scene
-        .cluster
-        .signal_on(scene.node("one")?, AGENT, "-KILL")?;
+    scene.signal("one", AGENT, "-KILL")?;
     let killed = Instant::now();
     let back = scene.until("the port is the kubelet's", killed, || {
         Ok((scene.says("one")? == (false, 10250)).then(Instant::now))
@@ -57,16 +53,12 @@ pub(crate) fn killed_by_port(scene: &Scene) -> Result<()> {
 pub(crate) fn hung(scene: &Scene) -> Result<()> {
     scene.forget("two")?;
     let asker = Asker::start(scene, "two")?;
-    scene
-        .cluster
-        .signal_on(scene.node("two")?, AGENT, "-STOP")?;
+    scene.signal("two", AGENT, "-STOP")?;
     let stopped = Instant::now();
     let out = withdrawn(scene, "two", stopped)?;
     scene.became("two", NodeState::Failed, stopped)?;
     asker.more(1)?;
-    scene
-        .cluster
-        .signal_on(scene.node("two")?, AGENT, "-CONT")?;
+    scene.signal("two", AGENT, "-CONT")?;
     scene.is("two", NodeState::On, NodeMode::Proxied, Instant::now())?;
     asker.end(out)?;
     over(scene, "two")
@@ -79,9 +71,7 @@ pub(crate) fn wrong_certificate(scene: &Scene) -> Result<()> {
     let own = certificate(scene, "two")?;
     fs::remove_file(&own)?;
     fs::write(&own, others)?;
-    scene
-        .cluster
-        .signal_on(scene.node("two")?, AGENT, "-KILL")?;
+    scene.signal("two", AGENT, "-KILL")?;
     let killed = Instant::now();
     scene.became("two", NodeState::Failed, killed)?;
     scene.is("two", NodeState::On, NodeMode::Proxied, killed)?;

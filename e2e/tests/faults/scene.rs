@@ -44,6 +44,11 @@ impl Scene {
         self.cluster.node(name)
     }
 
+    /// Sends a signal to what runs on a node.
+    pub(crate) fn signal(&self, node: &str, command: &str, signal: &str) -> Result<()> {
+        self.cluster.signal_on(self.node(node)?, command, signal)
+    }
+
     /// Waits for `condition`, and tells how long after `since` it came.
     pub(crate) fn until<T>(
         &self,

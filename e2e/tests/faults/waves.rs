@@ -59,8 +59,7 @@ fn promote(scene: &Scene) -> Result<()> {
 pub(crate) fn probe_fails(scene: &Scene) -> Result<()> {
     let rollout = scene.rollout()?;
     let (bad, good) = last_of(scene)?;
-    let node = scene.node(&bad)?;
-    scene.cluster.signal_on(node, PROBE_TARGET, "-STOP")?;
+    scene.signal(&bad, PROBE_TARGET, "-STOP")?;
     let since = Instant::now();
     rollout.act("Retry")?;
     let status = scene.until("the wave is taken back", since, || {
@@ -75,7 +74,7 @@ pub(crate) fn probe_fails(scene: &Scene) -> Result<()> {
         let way = rollout.way(name)?;
         ensure!(way == Way::Translated, "{name}: {way}");
     }
-    scene.cluster.signal_on(node, PROBE_TARGET, "-CONT")
+    scene.signal(&bad, PROBE_TARGET, "-CONT")
 }
 
 /// The other one goes on where it was.

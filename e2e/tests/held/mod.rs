@@ -1,7 +1,6 @@
 //! `bench/peer sessions`: exec sessions that are held and used while something is done, and short commands
 //! beside them.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -159,13 +158,7 @@ impl<'a> Sessions<'a> {
 
     /// What was told of one kind of event.
     fn told(&self, event: &str) -> Vec<Value> {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
-            .filter(|line: &Value| line["event"] == event)
-            .collect()
+        peer::told(&self.log, event)
     }
 }
 

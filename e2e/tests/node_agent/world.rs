@@ -39,13 +39,7 @@ impl<'a> World<'a> {
         let kubectl = cluster.kubectl()?;
         let crds = repository("crds");
         kubectl.ok(&["apply", "--server-side", "-k", &crds.to_string_lossy()])?;
-        kubectl.ok(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd",
-            "--all",
-        ])?;
+        kubectl.wait_for_crds()?;
         kubectl.ok(&["create", "namespace", names::NODES_NAMESPACE])?;
         for file in ["service-account.yaml", "roles.yaml"] {
             let path = repository("config/base/agent").join(file);

@@ -86,13 +86,7 @@ impl<'a> Clients<'a> {
 
     /// What they told of one kind of event.
     pub(crate) fn told(&self, event: &str) -> Vec<Value> {
-        let text = self.text();
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
-            .filter(|line: &Value| line["event"] == event)
-            .collect()
+        peer::told(&self.log, event)
     }
 
     /// Waits until every watch was interrupted and has resumed, and every session has ended.
