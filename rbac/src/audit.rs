@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::findings::{Finding, Kind};
+use crate::findings::{Finding, Holder, Kind};
 use crate::index::{Grant, Index};
 use crate::names::Names;
 use crate::path::Path;
@@ -100,6 +100,24 @@ impl<'a> Audit<'a> {
             }));
         }
         findings
+    }
+
+    pub(crate) fn holders(self) -> Vec<Holder<'a>> {
+        let rights = Right::all().filter(|right| !matches!(right, Right::Detour(_)));
+        let rights: Vec<Right> = rights.collect();
+        let mut holders = Vec::new();
+        for (key, mut held) in self.held {
+            let subject = self.index.subject(key);
+            holders.extend(rights.iter().filter_map(|right| {
+                let reach = held.remove(&right.bit())?;
+                Some(Holder {
+                    subject: subject.clone(),
+                    right: right.question(),
+                    reach,
+                })
+            }));
+        }
+        holders
     }
 
     fn streams(&self, all: &[Key], key: Key) -> Vec<(Kind, Reach<'a>)> {

@@ -21,6 +21,17 @@ pub struct Finding<'a> {
     pub paths: Vec<Path<'a>>,
 }
 
+/// Somebody who may open streams, or half of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder<'a> {
+    /// Who, as bindings name them.
+    pub subject: Subject,
+    /// What the subject's own bindings let it do, without namespace and name.
+    pub right: Resource<'static>,
+    /// On which objects.
+    pub reach: Reach<'a>,
+}
+
 /// Kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -77,5 +88,19 @@ impl Index {
         let mut findings = Audit::of(self).findings();
         findings.sort_by(|a, b| (a.kind, &a.subject).cmp(&(b.kind, &b.subject)));
         findings
+    }
+
+    /// Who may `get` and who may `create` streams and `nodes/proxy`, by their own bindings, in an order
+    /// that does not depend on that of the objects.
+    pub fn holders(&self) -> Vec<Holder<'_>> {
+        let mut holders = Audit::of(self).holders();
+        holders.sort_by(|a, b| {
+            let key = |holder: &Holder<'_>| {
+                let right = holder.right;
+                (right.resource, right.subresource, right.verb)
+            };
+            (&a.subject, key(a)).cmp(&(&b.subject, key(b)))
+        });
+        holders
     }
 }

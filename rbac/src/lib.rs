@@ -48,6 +48,7 @@
 
 mod aggregate;
 mod audit;
+mod change;
 mod findings;
 mod index;
 mod names;
@@ -60,7 +61,7 @@ mod rule;
 mod subject;
 mod symbol;
 
-pub use findings::{Finding, Kind};
+pub use findings::{Finding, Holder, Kind};
 pub use index::Index;
 pub use names::Names;
 pub use path::{Object, ObjectKind, Path};

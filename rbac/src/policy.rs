@@ -156,7 +156,7 @@ impl Policy {
         self.roles.insert(key, facts);
     }
 
-    fn rule(&mut self, rule: &PolicyRule) -> RuleId {
+    pub(crate) fn rule(&mut self, rule: &PolicyRule) -> RuleId {
         let rule = Rule::of(rule, &mut self.symbols);
         if let Some(&id) = self.numbers.get(&rule) {
             return id;

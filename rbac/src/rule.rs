@@ -27,6 +27,22 @@ impl Rule {
         }
     }
 
+    /// As in a role, with absent lists where they are empty.
+    pub(crate) fn written(&self, symbols: &Symbols) -> PolicyRule {
+        let list = |list: &[Symbol]| -> Vec<String> {
+            let texts = list.iter().map(|&symbol| symbols.text(symbol).to_owned());
+            texts.collect()
+        };
+        let some = |own: &[Symbol]| (!own.is_empty()).then(|| list(own));
+        PolicyRule {
+            verbs: list(&self.verbs),
+            api_groups: some(&self.groups),
+            resources: some(&self.resources),
+            resource_names: some(&self.names),
+            non_resource_urls: some(&self.urls),
+        }
+    }
+
     /// Whether it allows what is asked.
     pub(crate) fn allows(&self, asked: &Asked<'_>, symbols: &Symbols) -> bool {
         let named = match asked.about {
