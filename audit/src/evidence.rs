@@ -33,6 +33,10 @@ pub struct Use {
     pub uses: u64,
     /// When last.
     pub last: Timestamp,
+    /// Whether all of it would be answered 403 where `create` is asked for as well: by the roles and
+    /// bindings that were read, with the groups that the log tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub will_be_refused: bool,
 }
 
 /// What was read of audit logs.

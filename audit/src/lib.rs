@@ -42,6 +42,7 @@ mod filter;
 mod finding;
 mod fix;
 mod location;
+pub mod log;
 pub mod manifests;
 mod reach;
 mod report;
