@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 
 /// The longest, which begin first.
@@ -50,8 +50,9 @@ pub(super) fn run(root: &Path, lanes: usize) -> Result<()> {
                         Err(error) => {
                             let text = fs::read(&log).unwrap_or_default();
                             let text = String::from_utf8_lossy(&text);
-                            println!("{text}\nFAILED  {} ({time} s): {error:#}", tests.name);
-                            lock(&failed).push(tests.name);
+                            let what = format!("FAILED  {} ({time} s): {error:#}", tests.name);
+                            println!("{text}\n{what}");
+                            lock(&failed).push((what, checks(&text).to_owned()));
                         }
                     }
                 }
@@ -59,9 +60,11 @@ pub(super) fn run(root: &Path, lanes: usize) -> Result<()> {
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !failed.is_empty() {
-        bail!("{} of {count} failed: {}", failed.len(), failed.join(", "));
+    // Once more at the end, where whoever reads a log begins.
+    for (what, told) in &failed {
+        println!("{what}\n{told}");
     }
+    ensure!(failed.is_empty(), "{} of {count} failed", failed.len());
     println!("{count} of {count} files of tests on real clusters passed");
     Ok(())
 }
@@ -71,6 +74,8 @@ fn one(tests: &Tests, folder: &Path, log: &Path) -> Result<String> {
     let output = File::create(log)?;
     let status = Command::new(&tests.program)
         .current_dir(folder)
+        // A check that fails says what it saw; where in the test tells nothing more.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stderr(output.try_clone()?)
         .stdout(output)
@@ -81,6 +86,12 @@ fn one(tests: &Tests, folder: &Path, log: &Path) -> Result<String> {
     let counts = text.lines().rfind(|line| line.starts_with("test result: "));
     let counts = counts.context("it tells no result")?;
     Ok(counts.trim_start_matches("test result: ok. ").to_owned())
+}
+
+/// Of a test's output, what its checks said.
+fn checks(text: &str) -> &str {
+    let logs = text.find("the ends of its cluster's logs");
+    text.get(..logs.unwrap_or(text.len())).unwrap_or(text)
 }
 
 /// Builds them, and tells where they are: the long ones first.
