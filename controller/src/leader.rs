@@ -132,8 +132,9 @@ impl Leader {
             },
             dry_run: false,
         };
+        let mut taken_back = false;
         loop {
-            let account = self.withdrawn(&withdrawal).await;
+            let account = self.withdrawn(&withdrawal, &mut taken_back).await;
             if account.failed.is_empty() {
                 return Err(ExitError::failure(
                     "the controller's rights were deleted, so everything was taken back; install \
@@ -150,14 +151,20 @@ impl Leader {
         }
     }
 
-    async fn withdrawn(&self, withdrawal: &Withdrawal<'_>) -> Account {
-        let mut account = withdrawal.everything().await;
-        if account.failed.is_empty() {
-            let outlived = self.rights.outlive().await;
-            let what = "rights to let go of the rights".to_owned();
-            account.note(what, outlived.map_err(|error| error.to_string()));
+    /// Once everything is `taken_back`, only the rights are let go of: with the first of them goes the
+    /// right to look at Nodes again.
+    async fn withdrawn(&self, withdrawal: &Withdrawal<'_>, taken_back: &mut bool) -> Account {
+        let mut account = Account::default();
+        if !*taken_back {
+            account = withdrawal.everything().await;
+            if account.failed.is_empty() {
+                let outlived = self.rights.outlive().await;
+                let what = "rights to let go of the rights".to_owned();
+                account.note(what, outlived.map_err(|error| error.to_string()));
+            }
+            *taken_back = account.failed.is_empty();
         }
-        if account.failed.is_empty() {
+        if *taken_back {
             self.rights.release(false, &mut account).await;
         }
         account

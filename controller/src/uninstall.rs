@@ -13,9 +13,14 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
+use std::time::Duration;
 use streamway_crds::names;
+use tokio::time::{Instant, sleep};
 
 use crate::withdraw::{Account, is_not_found};
+
+/// How long an API server may take to see new rights.
+const LET_GO: Duration = Duration::from_secs(15);
 
 /// The controller's own rights, by their common name.
 #[derive(Clone)]
@@ -65,25 +70,46 @@ impl OwnRights {
         Ok(())
     }
 
-    /// Takes the finalizer off all three, as the last thing that is done with them.
+    /// Takes the finalizer off all three, as the last thing that is done with them: one after the
+    /// other, and none before those ahead of it. With the first go the rights that its rules give, and
+    /// what [`outlive`](Self::outlive) gives instead is refused until the API server has seen it.
     pub(crate) async fn release(&self, dry_run: bool, account: &mut Account) {
-        let all = match self.all().await {
-            Ok(all) => all,
-            Err(error) => {
-                account
-                    .failed
-                    .push(format!("the controller's rights cannot be read: {error}"));
+        let deadline = Instant::now() + LET_GO;
+        let mut done = 0;
+        loop {
+            let failed = match self.release_after(&mut done, dry_run, account).await {
+                Ok(()) => return,
+                Err(failed) => failed,
+            };
+            if Instant::now() > deadline {
+                account.failed.push(failed);
                 return;
             }
-        };
-        for right in all.iter().filter(|right| right.is_held()) {
-            let what = format!("{} {}: let go", right.what, self.name);
-            let done = match self.set(right, false, dry_run).await {
-                Err(error) if !is_not_found(&error) => Err(error.to_string()),
-                _ => Ok(()),
-            };
-            account.note(what, done);
+            sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    /// Takes the finalizer off all but the first `done` that carried it, and counts in `done`.
+    async fn release_after(
+        &self,
+        done: &mut usize,
+        dry_run: bool,
+        account: &mut Account,
+    ) -> Result<(), String> {
+        let all = self.all().await;
+        let all =
+            all.map_err(|error| format!("the controller's rights cannot be read: {error}"))?;
+        let held = all.iter().filter(|right| right.is_held());
+        // A dry run takes none off, so they are still there.
+        for right in held.skip(if dry_run { *done } else { 0 }) {
+            let what = format!("{} {}: let go", right.what, self.name);
+            match self.set(right, false, dry_run).await {
+                Err(error) if !is_not_found(&error) => return Err(format!("{what}: {error}")),
+                _ => account.note(what, Ok(())),
+            }
+            *done += 1;
+        }
+        Ok(())
     }
 
     /// Rights to let go of each of the three after the others are gone. They belong to the namespace,
