@@ -132,14 +132,6 @@ impl Measures {
         measured.collect()
     }
 
-    /// Sessions that were open through a node's agent when it was last asked.
-    pub(crate) fn sessions(&self, node: &str) -> Option<i64> {
-        let counts = self.lock();
-        let mut all = counts.values().filter_map(|count| count.nodes.get(node));
-        let last = all.find_map(|node| node.last)?;
-        i64::try_from(last.open).ok()
-    }
-
     /// Asks agents for ever, each rollout's in its interval.
     pub(crate) async fn run(&self) {
         loop {

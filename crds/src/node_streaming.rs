@@ -172,9 +172,6 @@ pub struct NodeStreamingStatus {
     /// The last try of real sessions through the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe: Option<LastProbe>,
-    /// Sessions that were open through the agent when it was last asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sessions: Option<i64>,
     /// The last changes of state, newest first; five at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]

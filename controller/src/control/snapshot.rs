@@ -25,7 +25,6 @@ impl Control {
                 pods: pods.remove(&name).unwrap_or_default(),
                 probes: self.probing.of(&name),
                 writing: queue.is_under_way(&Subject::Node(name.clone())),
-                sessions: self.measures.sessions(&name),
                 node,
             };
             Some((name, observed))

@@ -27,7 +27,6 @@ pub(super) fn after(
         return None;
     }
     let mut status = NodeStreamingStatus {
-        agent: None,
         state: Some(step.state),
         mode: view.mode_in_effect(api_server),
         declared: Some(view.declared),
@@ -44,15 +43,11 @@ pub(super) fn after(
     let events = transition(view, step, &mut status, now);
     probed(view, step, &mut status);
     set_conditions(view, step, eligible, &mut status, now);
-    let before = NodeStreamingStatus {
-        agent: None,
-        ..view.status.clone()
-    };
-    if status == before {
+    if status == *view.status {
         return None;
     }
-    // Not worth a write of its own.
-    status.sessions = view.seen.sessions;
+    // The agent's part is the agent's to write.
+    status.agent = None;
     Some((status, events))
 }
 

@@ -49,8 +49,6 @@ pub(crate) struct ObservedNode {
     /// Whether a chain of an earlier plan about it is still being written: nothing is planned for it
     /// meanwhile, and it counts as begun.
     pub(crate) writing: bool,
-    /// Sessions that were open when its agent was last scraped.
-    pub(crate) sessions: Option<i64>,
 }
 
 /// An agent's pod.

@@ -49,7 +49,6 @@ static NOTHING_KNOWN: NodeStreamingStatus = NodeStreamingStatus {
     conditions: Vec::new(),
     agent: None,
     last_probe: None,
-    sessions: None,
     transitions: Vec::new(),
 };
 

@@ -48,8 +48,6 @@ pub(crate) struct Counts {
     pub(crate) upgrades: Tally,
     /// Sessions that ended; good are those that ended without an error that is ours.
     pub(crate) sessions: Tally,
-    /// Sessions that are open.
-    pub(crate) open: u64,
 }
 
 /// Ends of sessions that are ours or the upstream's doing: `streamway_translate::Outcome`'s words,
@@ -64,12 +62,11 @@ const OURS: [&str; 6] = [
 ];
 
 impl Counts {
-    /// Both, added; what is open is the later one's.
+    /// Both, added.
     pub(crate) fn plus(self, later: Self) -> Self {
         Self {
             upgrades: self.upgrades.plus(later.upgrades),
             sessions: self.sessions.plus(later.sessions),
-            open: later.open,
         }
     }
 
@@ -78,7 +75,6 @@ impl Counts {
         Self {
             upgrades: self.upgrades.since(earlier.upgrades),
             sessions: self.sessions.since(earlier.sessions),
-            open: self.open,
         }
     }
 
@@ -105,11 +101,6 @@ impl Counts {
                         .label("outcome")
                         .is_none_or(|end| !OURS.contains(&end));
                     counts.sessions.add(sample.value, good);
-                }
-                "streamway_streaming_active_connections" => {
-                    let mut open = Tally::default();
-                    open.add(sample.value, true);
-                    counts.open += open.total;
                 }
                 _ => {}
             }
@@ -164,13 +155,10 @@ streamway_sessions_total{subresource="exec",client_protocol="v5",upstream_protoc
 streamway_sessions_total{subresource="exec",client_protocol="v5",upstream_protocol="v4",outcome="client_gone"} 3
 streamway_sessions_total{subresource="exec",client_protocol="v5",upstream_protocol="v4",outcome="upstream_lost"} 1
 streamway_sessions_total{subresource="exec",client_protocol="spdy",upstream_protocol="spdy",outcome="passed"} 1
-streamway_streaming_active_connections{subresource="exec"} 2
-streamway_streaming_active_connections{subresource="attach"} 1
 "#;
         let counts = Counts::of_agent(text);
         assert_eq!(counts.upgrades, tally(98, 100));
         assert_eq!(counts.sessions, tally(92, 93));
-        assert_eq!(counts.open, 3);
         assert_eq!(Counts::of_agent("# EOF\n"), Counts::default());
     }
 

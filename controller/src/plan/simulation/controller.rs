@@ -99,7 +99,6 @@ impl Controller {
                 pods: pods.collect(),
                 probes: self.probes.get(name).cloned().unwrap_or_default(),
                 writing: busy.contains(&Subject::Node(name.clone())),
-                sessions: None,
             };
             (name.clone(), observed)
         };
