@@ -10,6 +10,7 @@ use streamway_daemon::exit::ExitError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::approver::{Agents, Approver};
 use crate::args::RunArgs;
 use crate::control::Control;
@@ -77,6 +78,7 @@ impl Leader {
             return Ok(());
         }
         let approver = self.approver();
+        let access = Access::new(&self.client, &self.metrics);
         // One token for both ways to end: writes under way are finished in either case.
         let quiet = stop.child_token();
         let control = Control::new(
@@ -92,6 +94,7 @@ impl Leader {
         tokio::select! {
             () = &mut acting => {}
             () = approver.run() => {}
+            () = access.run() => {}
             () = self.rights_go() => {
                 tracing::warn!("the controller's rights are being deleted; taking everything back");
                 quiet.cancel();

@@ -1,6 +1,7 @@
 //! The controller: moves nodes from SPDY to WebSocket streaming, wave by wave, and back.
 #![forbid(unsafe_code)]
 
+mod access;
 mod agents;
 mod apply;
 mod approver;

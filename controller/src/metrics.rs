@@ -54,6 +54,13 @@ pub(crate) struct Decision {
     pub(crate) decision: &'static str,
 }
 
+/// Findings of the audit.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Finding {
+    /// `critical`, `high`, `medium`, `low` or `note`.
+    pub(crate) severity: &'static str,
+}
+
 /// Every metric of the controller; clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -75,6 +82,8 @@ pub(crate) struct Metrics {
     pub(crate) silent_agents: Gauge,
     /// Requests for agents' certificates.
     pub(crate) certificates: Family<Decision, Counter>,
+    /// Findings of the last audit of Roles and bindings.
+    pub(crate) findings: Family<Finding, Gauge>,
     /// 1 while this is the one that acts.
     pub(crate) leader: Gauge,
     /// When a plan was last made, in seconds since 1970.
@@ -104,6 +113,7 @@ impl Metrics {
             steps: Family::new_with_constructor(durations),
             silent_agents: Gauge::default(),
             certificates: Family::default(),
+            findings: Family::default(),
             leader: Gauge::default(),
             last_plan: Gauge::default(),
         };
@@ -144,6 +154,11 @@ impl Metrics {
             "streamway_certificate_requests",
             "Requests for agents' certificates by decision",
             m.certificates.clone(),
+        );
+        registry.register(
+            "streamway_access_findings",
+            "Findings of the last audit of Roles and bindings, by severity",
+            m.findings.clone(),
         );
         registry.register(
             "streamway_leader",

@@ -168,6 +168,7 @@ mod tests {
             started: started.to_owned(),
             counts,
             gate,
+            create_check: None,
         })
     }
 

@@ -5,6 +5,7 @@
 //! | [`StreamingRollout`] | `sroll` | administrators | which nodes stream by WebSocket, in which order |
 //! | [`NodeStreaming`] | `nstream` | the controller; its agent's part, the agent | how one node streams, wanted and real |
 //! | [`RolloutAction`] | `sact` | administrators | one verb on a rollout: promote, pause, abort … |
+//! | [`AccessReport`] | `sreport` | the controller | who has too much or too little to open sessions |
 //!
 //! Also every name that more than one of our programs must agree on, in [`names`].
 //!
@@ -28,6 +29,7 @@
 // clippy takes two columns of one type for a mistake.
 #![allow(clippy::duplicated_attributes)]
 
+mod access_report;
 pub mod conditions;
 mod definitions;
 mod duration;
@@ -40,6 +42,10 @@ mod rollout_action;
 mod rules;
 mod streaming_rollout;
 
+pub use access_report::{
+    ACCESS_REPORT, AccessFinding, AccessReport, AccessReportSpec, AccessReportStatus,
+    LISTED_FINDINGS, SeverityCounts,
+};
 pub use definitions::definitions;
 pub use duration::{Duration, DurationError};
 pub use int_or_percent::{IntOrPercent, IntOrPercentError};

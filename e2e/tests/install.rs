@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use streamway_crds::Phase;
-use streamway_e2e::document;
+
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
+use streamway_e2e::{document, wait};
 
 #[test]
 fn installed_and_gone_again() {
@@ -56,6 +57,9 @@ fn installed_and_gone_again() {
             ensure!(rollout.way(&node.name)? == Way::Passed, "{}", node.name);
         }
         Ok(())
+    });
+    suite.check("the AccessReport names who may get and not create", || {
+        reported(&kubectl)
     });
     suite.check("nobody asks for what they may not", || {
         refused(folder.path())
@@ -137,6 +141,46 @@ fn identities(kubectl: &Kubectl) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Somebody who may `get pods/exec` alone is in the report once it is made again, and no longer when the
+/// right is gone.
+fn reported(kubectl: &Kubectl) -> Result<()> {
+    let role = "clusterrole/looks-and-runs";
+    kubectl.ok(&[
+        "create",
+        "clusterrole",
+        "looks-and-runs",
+        "--verb=get",
+        "--resource=pods/exec",
+    ])?;
+    let binding = ["create", "clusterrolebinding", "looks-and-runs"];
+    let of = ["--clusterrole=looks-and-runs", "--user=jane"];
+    kubectl.ok(&[&binding[..], &of].concat())?;
+    let told = |what: &str, is_told: bool| {
+        // One that was deleted is made again at once, and audits for it.
+        kubectl.ok(&["delete", "accessreport", "cluster"])?;
+        wait::until(what, Duration::from_secs(30), || {
+            let args = ["get", "accessreport", "cluster", "--ignore-not-found"];
+            let report = kubectl.ok(&[&args[..], &["-o", "json"]].concat())?;
+            let report: Value = serde_json::from_str(&report).unwrap_or_default();
+            let status = &report["status"];
+            if status["complete"] != true {
+                return Ok(None);
+            }
+            let findings = status["findings"].as_array().into_iter().flatten();
+            let titles: Vec<_> = findings.map(|one| one["title"].clone()).collect();
+            let jane = json!("User jane has get but not create on pods/exec");
+            ensure!(titles.contains(&jane) == is_told, "{titles:?}");
+            // 1.36 asks for create by itself, so nothing is open.
+            ensure!(status["checksCreate"] == true, "{status}");
+            ensure!(status["counts"]["high"] == 0, "{}", status["counts"]);
+            Ok(Some(()))
+        })
+    };
+    told("jane is in the report", true)?;
+    kubectl.ok(&["delete", "clusterrolebinding/looks-and-runs", role])?;
+    told("jane is no longer in it", false)
 }
 
 /// Name and version of everything that the overlay holds.

@@ -97,6 +97,10 @@ fn all(args: &RunArgs) -> Vec<Right> {
             "",
             &["list", "watch", "create", "patch", "delete"],
         ),
+        cluster(RBAC, "roles", "", &["list"]),
+        cluster(RBAC, "rolebindings", "", &["list"]),
+        cluster(ours, "accessreports", "", &["list", "watch", "create"]),
+        cluster(ours, "accessreports", "status", &["patch"]),
         cluster(CERTIFICATES, "certificatesigningrequests", "", WATCH),
         cluster(
             CERTIFICATES,

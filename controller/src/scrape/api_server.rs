@@ -3,6 +3,7 @@
 use futures_util::{AsyncBufReadExt, TryStreamExt};
 use http::Request;
 use kube::Client;
+use streamway_audit::CREATE_CHECK;
 use streamway_crds::names;
 
 use super::counts::Counts;
@@ -16,6 +17,8 @@ pub(crate) struct ApiServer {
     pub(crate) counts: Counts,
     /// Whether it sends WebSockets to nodes that declare the feature; none before 1.36.
     pub(crate) gate: Option<bool>,
+    /// Whether it asks for `create` before it opens a WebSocket; none before 1.35.
+    pub(crate) create_check: Option<bool>,
 }
 
 /// Metrics that are kept.
@@ -50,13 +53,16 @@ fn told(text: &str) -> ApiServer {
         started: String::new(),
         counts: Counts::of_api_server(text),
         gate: None,
+        create_check: None,
     };
     for sample in samples(text) {
         match sample.name {
             "process_start_time_seconds" => told.started = sample.value.to_string(),
-            "kubernetes_feature_enabled" if sample.label("name") == Some(names::FEATURE) => {
-                told.gate = Some(sample.value > 0.0);
-            }
+            "kubernetes_feature_enabled" => match sample.label("name") {
+                Some(names::FEATURE) => told.gate = Some(sample.value > 0.0),
+                Some(CREATE_CHECK) => told.create_check = Some(sample.value > 0.0),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -71,10 +77,12 @@ mod tests {
     fn gate_and_start() {
         let text = "process_start_time_seconds 1.76e+09\n\
             kubernetes_feature_enabled{name=\"ExtendWebSocketsToKubelet\",stage=\"BETA\"} 0\n\
+            kubernetes_feature_enabled{name=\"AuthorizePodWebsocketUpgradeCreatePermission\"} 1\n\
             kubernetes_feature_enabled{name=\"Other\",stage=\"BETA\"} 1\n";
         let one = told(text);
         assert_eq!(one.started, "1760000000");
         assert_eq!(one.gate, Some(false));
+        assert_eq!(one.create_check, Some(true));
         assert_eq!(told("").gate, None);
     }
 }

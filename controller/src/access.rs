@@ -1,0 +1,206 @@
+//! The AccessReport: Roles and bindings, audited every so often by whoever leads.
+//!
+//! ```text
+//!  pages of Roles and bindings ─▶ rbac::Index ─▶ audit::Report ─▶ AccessReport, gauges
+//! ```
+//!
+//! Nothing is kept between two audits but what was written: a cluster may have tens of thousands of
+//! bindings, and a cache of them would be most of the controller.
+
+mod read;
+mod status;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::watch_object;
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::json;
+use streamway_audit::Severity;
+use streamway_crds::{ACCESS_REPORT, AccessReport, AccessReportSpec, AccessReportStatus, names};
+use tokio::time::{Instant, sleep_until};
+
+use crate::metrics::{Finding, Metrics};
+
+/// After an audit that could not be written, or whose definition is not there.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// A report that says the same is written again after this, so that nobody takes it for old.
+const SAYS_SO_AGAIN: Duration = Duration::from_hours(1);
+
+/// Audits, and tells.
+pub(crate) struct Access {
+    client: Client,
+    metrics: Metrics,
+}
+
+/// The last audit of this process.
+struct Last {
+    generation: Option<i64>,
+    at: Instant,
+    written: Instant,
+    status: AccessReportStatus,
+}
+
+impl Access {
+    pub(crate) fn new(client: &Client, metrics: &Metrics) -> Self {
+        Self {
+            client: client.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Audits for ever: when the report's interval is over, when its spec changes, and when somebody
+    /// deleted it.
+    pub(crate) async fn run(&self) {
+        let api = self.api();
+        let mut seen = pin!(seen(api));
+        let mut object = None;
+        let mut last = None;
+        let mut due = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(due), if object.is_some() => {}
+                next = seen.next() => {
+                    object = next;
+                    if !is_due(object.as_ref(), last.as_ref()) {
+                        continue;
+                    }
+                }
+            }
+            let Some(known) = &object else { continue };
+            due = match self.round(known.as_ref(), &mut last).await {
+                Ok(interval) => Instant::now() + interval,
+                Err(error) => {
+                    tracing::warn!(%error, "the AccessReport cannot be written; trying again");
+                    Instant::now() + AGAIN
+                }
+            };
+        }
+    }
+
+    /// One audit. When the next one is due.
+    async fn round(
+        &self,
+        object: Option<&AccessReport>,
+        last: &mut Option<Last>,
+    ) -> Result<Duration, kube::Error> {
+        let made;
+        let object = match object {
+            Some(object) => object,
+            None => {
+                made = self.make().await?;
+                &made
+            }
+        };
+        let interval = object.spec.interval.get();
+        let (report, failed) = match read::report(&self.client).await {
+            Ok(report) => (Some(report), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if let Some(report) = &report {
+            self.count(report);
+        }
+        let now = Time(Timestamp::now());
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation;
+        let status = status::next(before, report.as_ref(), failed, generation, now);
+        let moment = Instant::now();
+        let known = last.as_ref().filter(|last| {
+            status::say_the_same(&last.status, &status) && last.written.elapsed() < SAYS_SO_AGAIN
+        });
+        let written = match known {
+            Some(last) => last.written,
+            None => {
+                self.write(&status).await?;
+                moment
+            }
+        };
+        *last = Some(Last {
+            generation,
+            at: moment,
+            written,
+            status,
+        });
+        Ok(interval)
+    }
+
+    async fn make(&self) -> Result<AccessReport, kube::Error> {
+        let mut report = AccessReport::new(ACCESS_REPORT, AccessReportSpec::default());
+        report.metadata = ObjectMeta {
+            labels: Some([(names::PART_OF_LABEL.into(), names::PART_OF.into())].into()),
+            ..report.metadata
+        };
+        let params = PostParams {
+            field_manager: Some(names::CONTROLLER_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let made = self.api().create(&params, &report).await;
+        self.metrics.wrote("accessreports", &made);
+        made
+    }
+
+    async fn write(&self, status: &AccessReportStatus) -> Result<(), kube::Error> {
+        let patch = json!({
+            "apiVersion": "streamway.dev/v1alpha1",
+            "kind": "AccessReport",
+            "status": status,
+        });
+        let params = PatchParams::apply(names::CONTROLLER_MANAGER).force();
+        let api = self.api();
+        let written = api
+            .patch_status(ACCESS_REPORT, &params, &Patch::Apply(&patch))
+            .await;
+        self.metrics.wrote("accessreports/status", &written);
+        written.map(drop)
+    }
+
+    fn count(&self, report: &streamway_audit::Report) {
+        self.metrics.findings.clear();
+        for severity in Severity::ALL {
+            let count = report.counts.by_severity.get(&severity).copied();
+            let label = Finding {
+                severity: severity.as_str(),
+            };
+            let count = i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX);
+            self.metrics.findings.get_or_create(&label).set(count);
+        }
+    }
+
+    fn api(&self) -> Api<AccessReport> {
+        Api::all(self.client.clone())
+    }
+}
+
+/// The report as it changes; none where there is none.
+fn seen(api: Api<AccessReport>) -> impl Stream<Item = Option<AccessReport>> {
+    let told = watch_object(api, ACCESS_REPORT);
+    let told = told.map(|one| one.map(Some));
+    let told = told.backoff(watcher::DefaultBackoff::default());
+    told.filter_map(|one| async {
+        match one {
+            Ok(object) => object,
+            Err(error) => {
+                tracing::warn!(%error, "the AccessReport cannot be watched; trying again");
+                None
+            }
+        }
+    })
+}
+
+/// Whether what was seen asks for an audit now.
+fn is_due(object: Option<&Option<AccessReport>>, last: Option<&Last>) -> bool {
+    let (Some(object), Some(last)) = (object, last) else {
+        return true;
+    };
+    let Some(object) = object else {
+        // Deleted, or not there yet where we have just made it.
+        return last.at.elapsed() > Duration::from_secs(1);
+    };
+    object.metadata.generation != last.generation
+}
