@@ -42,7 +42,6 @@ pub(crate) struct Access {
 /// The last audit of this process.
 struct Last {
     generation: Option<i64>,
-    at: Instant,
     written: Instant,
     status: AccessReportStatus,
 }
@@ -94,6 +93,7 @@ impl Access {
         let object = match object {
             Some(object) => object,
             None => {
+                *last = None;
                 made = self.make().await?;
                 &made
             }
@@ -110,7 +110,6 @@ impl Access {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation;
         let status = status::next(before, report.as_ref(), failed, generation, now);
-        let moment = Instant::now();
         let known = last.as_ref().filter(|last| {
             status::say_the_same(&last.status, &status) && last.written.elapsed() < SAYS_SO_AGAIN
         });
@@ -118,12 +117,11 @@ impl Access {
             Some(last) => last.written,
             None => {
                 self.write(&status).await?;
-                moment
+                Instant::now()
             }
         };
         *last = Some(Last {
             generation,
-            at: moment,
             written,
             status,
         });
@@ -142,7 +140,13 @@ impl Access {
         };
         let made = self.api().create(&params, &report).await;
         self.metrics.wrote("accessreports", &made);
-        made
+        match made {
+            // Somebody else was faster.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.api().get(ACCESS_REPORT).await
+            }
+            made => made,
+        }
     }
 
     async fn write(&self, status: &AccessReportStatus) -> Result<(), kube::Error> {
@@ -198,9 +202,7 @@ fn is_due(object: Option<&Option<AccessReport>>, last: Option<&Last>) -> bool {
     let (Some(object), Some(last)) = (object, last) else {
         return true;
     };
-    let Some(object) = object else {
-        // Deleted, or not there yet where we have just made it.
-        return last.at.elapsed() > Duration::from_secs(1);
-    };
-    object.metadata.generation != last.generation
+    // One that is not there is made.
+    let generation = object.as_ref().map(|object| object.metadata.generation);
+    generation != Some(last.generation)
 }

@@ -99,7 +99,12 @@ fn all(args: &RunArgs) -> Vec<Right> {
         ),
         cluster(RBAC, "roles", "", &["list"]),
         cluster(RBAC, "rolebindings", "", &["list"]),
-        cluster(ours, "accessreports", "", &["list", "watch", "create"]),
+        cluster(
+            ours,
+            "accessreports",
+            "",
+            &["get", "list", "watch", "create"],
+        ),
         cluster(ours, "accessreports", "status", &["patch"]),
         cluster(CERTIFICATES, "certificatesigningrequests", "", WATCH),
         cluster(
