@@ -4,7 +4,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::rules::rule;
-use crate::{AccessReport, NodeStreaming, RolloutAction, StreamingRollout};
+use crate::{AccessExemption, AccessReport, NodeStreaming, RolloutAction, StreamingRollout};
 
 /// Each definition, with the name of its file in `crds/yaml`.
 ///
@@ -16,6 +16,7 @@ pub fn definitions() -> Result<Vec<(String, Value)>, serde_json::Error> {
         StreamingRollout::crd(),
         NodeStreaming::crd(),
         RolloutAction::crd(),
+        AccessExemption::crd(),
         AccessReport::crd(),
     ]
     .into_iter()

@@ -5,6 +5,7 @@
 //! | [`StreamingRollout`] | `sroll` | administrators | which nodes stream by WebSocket, in which order |
 //! | [`NodeStreaming`] | `nstream` | the controller; its agent's part, the agent | how one node streams, wanted and real |
 //! | [`RolloutAction`] | `sact` | administrators | one verb on a rollout: promote, pause, abort … |
+//! | [`AccessExemption`] | `aexempt` | administrators | who may go on without `create`, why, until when |
 //! | [`AccessReport`] | `sreport` | the controller | who has too much or too little to open sessions |
 //!
 //! Also every name that more than one of our programs must agree on, in [`names`].
@@ -29,6 +30,7 @@
 // clippy takes two columns of one type for a mistake.
 #![allow(clippy::duplicated_attributes)]
 
+mod access_exemption;
 mod access_report;
 pub mod conditions;
 mod definitions;
@@ -42,6 +44,9 @@ mod rollout_action;
 mod rules;
 mod streaming_rollout;
 
+pub use access_exemption::{
+    AccessExemption, AccessExemptionSpec, ExemptResource, ExemptSubject, ExemptSubjectKind,
+};
 pub use access_report::{
     ACCESS_REPORT, AccessFinding, AccessReport, AccessReportSpec, AccessReportStatus,
     LISTED_FINDINGS, SeverityCounts,

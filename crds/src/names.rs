@@ -35,6 +35,14 @@ pub const WEBHOOK_CONFIGURATION: &str = WEBHOOK;
 pub const NODE_STATUS_WEBHOOK: &str = "node-status.streamway.dev";
 /// Where that webhook is served.
 pub const NODE_STATUS_PATH: &str = "/mutate/node-status";
+/// The webhook's ValidatingWebhookConfiguration, of `components/access-webhook`.
+pub const ACCESS_CONFIGURATION: &str = "streamway-access";
+/// Where its webhooks are served, with `/audit`, `/warn` and `/deny` behind it.
+pub const CONNECT_PATH: &str = "/admit/connect";
+/// Where API servers' authorization webhook is served.
+pub const AUTHORIZE_PATH: &str = "/authorize";
+/// On a namespace: what becomes of a session without `create`. `Audit`, `Warn`, `Deny`, `Off`.
+pub const CREATE_CHECK_LABEL: &str = "streamway.dev/create-check";
 /// The Secret in [`SYSTEM_NAMESPACE`] that holds the webhook's CA and serving certificate, with keys.
 pub const WEBHOOK_SECRET: &str = "streamway-webhook-certificates";
 

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use definitions::{Wrong, action, right, rollout, wrong_others, wrong_rollouts};
+use definitions::{Wrong, action, exemption, right, rollout, wrong_others, wrong_rollouts};
 use serde_json::{Value, json};
-use streamway_crds::{ActionResult, NodeStreaming, Phase, RolloutAction, StreamingRollout};
+use streamway_crds::{
+    ActionResult, NodeStreaming, Phase, RolloutAction, StreamingRollout, definitions,
+};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::suite::Suite;
@@ -26,7 +28,7 @@ fn the_api_is_taken_and_keeps_what_it_promises() {
     suite.check("wrong rollouts are refused with what to write", || {
         refused(&kubectl, &wrong_rollouts())
     });
-    suite.check("wrong nodes and actions are too", || {
+    suite.check("other wrong objects are too", || {
         refused(&kubectl, &wrong_others())
     });
     suite.check("right ones are taken", || taken(&kubectl));
@@ -61,7 +63,7 @@ fn established(kubectl: &Kubectl) -> Result<()> {
     // Discovery follows a moment later.
     wait::until("the kinds are served", Duration::from_secs(30), || {
         let kinds = kubectl.ok(&["api-resources", "--categories=streamway", "-o", "name"])?;
-        Ok((kinds.lines().count() == 3).then_some(()))
+        Ok((kinds.lines().count() == definitions()?.len()).then_some(()))
     })
 }
 
@@ -106,7 +108,13 @@ fn taken(kubectl: &Kubectl) -> Result<()> {
 
 fn samples(kubectl: &Kubectl) -> Result<()> {
     let mut count = 0;
-    for entry in fs::read_dir(repository("config/samples"))? {
+    let folders = ["config/samples", "config/samples/access"].map(repository);
+    let entries = folders.map(fs::read_dir).into_iter();
+    for entry in entries
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+    {
         let path = entry?.path();
         let text = fs::read_to_string(&path).unwrap_or_default();
         if text.contains("apiVersion: streamway.dev/") {
@@ -117,7 +125,7 @@ fn samples(kubectl: &Kubectl) -> Result<()> {
             count += 1;
         }
     }
-    ensure!(count >= 3, "{count} samples are of our API");
+    ensure!(count >= 4, "{count} samples are of our API");
     Ok(())
 }
 
@@ -195,6 +203,8 @@ fn columns(kubectl: &Kubectl) -> Result<()> {
     }
     status(kubectl, "sact", "go-on", &done.status)?;
 
+    create(kubectl, &exemption(json!({})), &[])?.map_err(anyhow::Error::msg)?;
+
     let table = kubectl.ok(&["get", "streamway"])?;
     println!("{table}");
     let lines: Vec<Vec<&str>> = table
@@ -208,6 +218,8 @@ fn columns(kubectl: &Kubectl) -> Result<()> {
         "nodestreaming.streamway.dev/worker-1 On Proxied true Agent true Passed all canary",
         "NAME ROLLOUT VERB BY RESULT AGE",
         "rolloutaction.streamway.dev/go-on all Promote Done",
+        "NAME EXPIRES REASON AGE",
+        "accessexemption.streamway.dev/runners 2027-01-31T00:00:00Z runner 4 has create",
     ] {
         let words: Vec<&str> = wanted.split(' ').collect();
         ensure!(
@@ -243,6 +255,10 @@ fn explained(kubectl: &Kubectl) -> Result<()> {
             "rolloutaction.spec.verb",
             "Rollback: Take all nodes of all waves back.",
         ),
+        (
+            "accessexemption.spec.expires",
+            "From that second on it is as if it were not there.",
+        ),
     ] {
         let text = kubectl.ok(&["explain", field])?;
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -250,7 +266,12 @@ fn explained(kubectl: &Kubectl) -> Result<()> {
         seen += 1;
     }
     // No field goes without a word.
-    for kind in ["streamingrollout", "nodestreaming", "rolloutaction"] {
+    for kind in [
+        "streamingrollout",
+        "nodestreaming",
+        "rolloutaction",
+        "accessexemption",
+    ] {
         let text = kubectl.ok(&[
             "get",
             "crd",
@@ -269,7 +290,7 @@ fn explained(kubectl: &Kubectl) -> Result<()> {
         "{}",
         kubectl.ok(&["explain", "streamingrollout.spec.waves"])?
     );
-    ensure!(seen == 10);
+    ensure!(seen == 11);
     Ok(())
 }
 

@@ -42,6 +42,21 @@ pub(crate) fn action(instead: Value) -> Value {
     object
 }
 
+/// An exemption that is right, with this instead in its spec.
+pub(crate) fn exemption(instead: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "streamway.dev/v1alpha1",
+        "kind": "AccessExemption",
+        "metadata": {"name": "runners"},
+        "spec": {
+            "subjects": [{"kind": "ServiceAccount", "name": "runner", "namespace": "ci"}],
+            "reason": "runner 4 has create", "expires": "2027-01-31T00:00:00Z",
+        },
+    });
+    merge(&mut object, json!({"spec": instead}));
+    object
+}
+
 fn named(mut object: Value, name: &str) -> Value {
     merge(&mut object, json!({"metadata": {"name": name}}));
     object
@@ -567,6 +582,71 @@ pub(crate) fn wrong_others() -> Vec<Wrong> {
             action(json!({"reason": "a".repeat(1025)})),
             "may not be more than 1024",
         ),
+        (
+            "an exemption of nobody",
+            exemption(json!({"subjects": []})),
+            "write at least one subject",
+        ),
+        (
+            "an exemption of masters",
+            exemption(json!({"subjects": [{"kind": "Group", "name": "system:masters"}]})),
+            "members of system:masters are never asked: remove it",
+        ),
+        (
+            "a service account of no namespace",
+            exemption(json!({"subjects": [{"kind": "ServiceAccount", "name": "runner"}]})),
+            "a ServiceAccount is in a namespace: write it",
+        ),
+        (
+            "a user in a namespace",
+            exemption(json!({"subjects": [{"kind": "User", "name": "jane", "namespace": "ci"}]})),
+            "only a ServiceAccount has a namespace: remove it",
+        ),
+        (
+            "a subject without a name",
+            exemption(json!({"subjects": [{"kind": "User", "name": ""}]})),
+            "write the name",
+        ),
+        (
+            "a kind of subjects that there is not",
+            exemption(json!({"subjects": [{"kind": "Team", "name": "a"}]})),
+            "supported values: \"User\", \"Group\", \"ServiceAccount\"",
+        ),
+        (
+            "a pattern of namespaces",
+            exemption(json!({"namespaces": ["team-*"]})),
+            "write names of namespaces, or leave the list out for all of them",
+        ),
+        (
+            "an exemption from nothing",
+            exemption(json!({"resources": []})),
+            "write at least one resource",
+        ),
+        (
+            "an exemption from another rule",
+            exemption(json!({"resources": ["pods/log"]})),
+            "supported values: \"pods/exec\", \"pods/attach\", \"pods/portforward\", \"nodes/proxy\"",
+        ),
+        (
+            "an exemption without a reason",
+            exemption(json!({"reason": null})),
+            "spec.reason: Required value",
+        ),
+        (
+            "an exemption with a blank reason",
+            exemption(json!({"reason": "  "})),
+            "write why, and who is to see to it",
+        ),
+        (
+            "an exemption for ever",
+            exemption(json!({"expires": null})),
+            "spec.expires: Required value",
+        ),
+        (
+            "an exemption until some day",
+            exemption(json!({"expires": "31 January"})),
+            "must be of type date-time",
+        ),
     ]
 }
 
@@ -574,6 +654,15 @@ pub(crate) fn wrong_others() -> Vec<Wrong> {
 pub(crate) fn right() -> Vec<(&'static str, Value)> {
     vec![
         ("two waves", rollout(json!({}))),
+        ("an exemption everywhere", exemption(json!({}))),
+        (
+            "an exemption of all that there is",
+            exemption(json!({
+                "subjects": [{"kind": "User", "name": "jane@example.com"}, {"kind": "Group", "name": "oidc:developers"}],
+                "namespaces": ["a", "b-1"],
+                "resources": ["pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"],
+            })),
+        ),
         (
             "parts",
             rollout(
