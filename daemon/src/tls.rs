@@ -5,6 +5,7 @@
 //! of them show in the content. A new content that cannot be used leaves the old one in force and is
 //! logged once.
 
+mod any_client;
 mod client_ca;
 mod file;
 mod own;
@@ -12,6 +13,7 @@ mod own;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use any_client::{AnyClientCert, common_name};
 pub use client_ca::{ClientCa, ClientCaError, ClientCertError};
 pub use file::RELOAD_PERIOD;
 pub use own::OwnCert;

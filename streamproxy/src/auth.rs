@@ -34,7 +34,6 @@ use crate::serve::Host;
 pub use authenticate::Authenticator;
 pub use authorize::Authorizer;
 pub(crate) use bearer::{bearer_to_authorization, has_token};
-pub(crate) use certificate::AnyClientCert;
 pub use certificate::PeerCertificates;
 pub(crate) use path::is_clean;
 

@@ -13,14 +13,13 @@ use streamway_daemon::exit::ExitError;
 use streamway_daemon::gates::FeatureGates;
 use streamway_daemon::metrics::CertificateExpiry;
 use streamway_daemon::shutdown::{Phase, Shutdown};
-use streamway_daemon::tls::OwnCert;
+use streamway_daemon::tls::{AnyClientCert, OwnCert};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServeArgs;
-use crate::auth::AnyClientCert;
 use crate::beats::Beats;
 use crate::listen::{self, Handler};
 use crate::metrics::Metrics;
