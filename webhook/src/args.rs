@@ -1,5 +1,7 @@
 //! Flags, in kube-apiserver's own names where it has them.
 
+mod access;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +12,18 @@ use streamway_crds::names;
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::flags::duration;
 
-/// Keeps what a rollout switched on a Node from being undone by its kubelet.
+pub use access::AccessArgs;
+
+/// Keeps what a rollout switched on a Node from being undone by its kubelet, and sessions from those who
+/// may get and not create.
 ///
 /// The API server asks it about updates of Nodes' status that change what a Node declares, or its
-/// kubelet's port. Where the NodeStreaming of that name says so, ExtendWebSocketsToKubelet stays declared or withdrawn and the kubelet's port stays the
-/// agent's, whatever the kubelet writes; nothing else is ever changed, and nothing is ever denied.
-/// Answers come from memory: when the API server is away, the last wishes hold.
+/// kubelet's port. Where the NodeStreaming of that name says so, ExtendWebSocketsToKubelet stays declared
+/// or withdrawn and the kubelet's port stays the agent's, whatever the kubelet writes; nothing else of a
+/// Node is ever changed, and no write denied. Answers come from memory: when the API server is away, the
+/// last wishes hold.
+///
+/// With --access-check it is asked about exec, attach and port-forward too: see below.
 ///
 /// Exit codes: 0 after a signal, 64 for wrong flags or files, 1 for failures at run time.
 #[derive(Debug, Parser)]
@@ -37,6 +45,10 @@ pub struct Cli {
     /// an object that a user can write
     #[arg(long, value_name = "PORT", default_value_t = names::AGENT_PORT)]
     pub agent_port: u16,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it")]
+    pub access: AccessArgs,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it")]
@@ -152,9 +164,13 @@ fn help() -> String {
     format!(
         "Feature gates (--feature-gates=Name=true|false,…):\n{}\n\
          Without ExtendWebSocketsToKubelet what Nodes declare is left alone.\n\n\
+         Access: a WebSocket is opened by get, which so is enough to run commands in pods where nobody asks\n\
+         for create as well. /admit/connect/audit, /warn and /deny ask at admission; /authorize, and\n\
+         /authorize/audit, which denies nobody, before RBAC, by an AuthorizationConfiguration. Without\n\
+         AuthorizePodWebsocketUpgradeCreatePermission sessions in pods are let through.\n\n\
          Certificates: without --tls-cert-file the replica that comes first makes a CA and a serving\n\
          certificate and keeps both in the Secret; every replica serves from there, renews ahead of\n\
-         time, and keeps the caBundle of the MutatingWebhookConfiguration. A CA is in the caBundle long\n\
+         time, and keeps the caBundles of the webhook configurations. A CA is in the caBundle long\n\
          before anything signed by it is served. To renew the serving certificate now, delete tls.crt\n\
          from the Secret; to have a new CA, delete ca.key or the whole Secret. No call is lost by it.\n\n\
          Examples:\n  \
@@ -162,6 +178,8 @@ fn help() -> String {
          webhook --shutdown-delay-duration 5s --logging-format json\n\n  \
          In a pod, with cert-manager's certificate (and its CA injector for the caBundle):\n    \
          webhook --tls-cert-file /tls/tls.crt --tls-private-key-file /tls/tls.key\n\n  \
+         Asked by API servers before RBAC:\n    \
+         webhook --access-check --client-ca-file /ca/front-proxy.crt --client-allowed-names front-proxy-client\n\n  \
          On a host, for a MutatingWebhookConfiguration with clientConfig.url:\n    \
          webhook --kubeconfig admin.conf --listen 192.0.2.1:9443 --tls-hosts 192.0.2.1",
         streamway_daemon::gates::help()

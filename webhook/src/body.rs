@@ -16,7 +16,7 @@ pub(crate) const LARGEST: usize = 4 << 20;
 /// How long a body may take. API servers give up after `timeoutSeconds`, 30 s at most.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A request that gets no review as its answer: what comes as a 4xx, in one line.
+/// A request that gets no review as its answer: what comes as a 4xx or 503, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The status.
@@ -29,6 +29,17 @@ impl Refusal {
     /// 400.
     pub(crate) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 503: what is needed for an answer is not to be had. API servers do not ask again, and go by
+    /// their failure policy.
+    pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
     }
 
     fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {

@@ -14,8 +14,10 @@
 //! | verbs | on |
 //! |---|---|
 //! | get, list, watch, update | the Secret, by its name, in the webhook's namespace |
-//! | get, list, watch, patch | the MutatingWebhookConfiguration, by its name |
+//! | get, list, watch, patch | the MutatingWebhookConfiguration, by its name; where there is one, the
+//! ValidatingWebhookConfiguration too |
 
+mod configuration;
 mod issued;
 mod keeper;
 mod material;
@@ -30,7 +32,7 @@ use rustls::server::ResolvesServerCert;
 use streamway_daemon::admin::Condition;
 use streamway_daemon::exit::ExitError;
 use streamway_daemon::metrics::CertificateExpiry;
-use streamway_daemon::tls::OwnCert;
+use streamway_daemon::tls::{AnyClientCert, OwnCert};
 use tokio_rustls::TlsAcceptor;
 
 use crate::args::CertificateArgs;
@@ -39,12 +41,14 @@ use keeper::{Keeper, Parts};
 use rotation::Rotation;
 use served::Served;
 
-/// Begins to keep the certificates; `condition` is met once there is one to serve.
+/// Begins to keep the certificates; `condition` is met once there is one to serve. `validating` is the
+/// ValidatingWebhookConfiguration whose caBundle is kept as well.
 ///
 /// # Errors
 /// [`ExitError`] (64) for files that cannot be used.
 pub(crate) fn start(
     args: &CertificateArgs,
+    validating: Option<String>,
     client: Client,
     condition: Condition,
     expiry: CertificateExpiry,
@@ -66,7 +70,8 @@ pub(crate) fn start(
         client,
         namespace: args.namespace.clone(),
         secret_name: args.certificate_secret.clone(),
-        configuration_name: args.webhook_configuration.clone(),
+        mutating: args.webhook_configuration.clone(),
+        validating,
         rotation: Rotation {
             hosts: args.hosts(),
             certificate: args.certificate_duration,
@@ -83,7 +88,8 @@ pub(crate) fn start(
 
 fn acceptor(certificate: Arc<dyn ResolvesServerCert>) -> TlsAcceptor {
     let mut config = ServerConfig::builder()
-        .with_no_client_auth()
+        // Whose it is, a path that asks for one looks at.
+        .with_client_cert_verifier(Arc::new(AnyClientCert::new()))
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))

@@ -1,17 +1,23 @@
-//! The webhook: what the API server asks before it takes a write.
+//! The webhook: what the API server asks before it takes a write, or opens a session.
 //!
 //! | path | asked when | what it does |
 //! |---|---|---|
 //! | `/mutate/node-status` ([`node_status`]) | a Node's status is updated | keeps what a rollout switched from being undone |
+//! | `/admit/connect/…` ([`connect`]) | a session in a pod is opened | notes, warns of or refuses one without `create` |
+//! | `/authorize` ([`authorize`]) | somebody wants to `get` what opens sessions | the same, before RBAC |
 //!
-//! It answers from memory, it never denies, and it changes nothing but what the NodeStreaming of the
-//! Node's name asks for. It switches nothing itself: the controller does, and patches the Node.
+//! The first answers from memory, never denies, and changes nothing but what the NodeStreaming of the
+//! Node's name asks for. It switches nothing itself: the controller does, and patches the Node. The others
+//! ([`access`]) ask the API server, and are served where `--access-check` says so.
 //!
 //! ```text
 //!  kubelet ──PATCH nodes/status──▶ API server ──AdmissionReview──▶ listen ─▶ a path's module
 //!                                       ▲                            ▲           ▲
 //!                      Secret, caBundle │ ◀── certificates ──────────┘     wishes (a cache of
 //!                                       └──────────── watch ─────────────  NodeStreamings)
+//!  kubectl ────GET pods/exec──────▶ API server ──AdmissionReview────▶ connect ──┐
+//!                                       │  ────SubjectAccessReview──▶ authorize ┴─▶ access
+//!                                       ◀──────SubjectAccessReview, create?────────┘
 //! ```
 //!
 //! Every replica does all of this; nothing waits for a leader.
@@ -36,10 +42,14 @@
 //! its own with a `routes()` that [`run`] merges.
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod args;
+mod authorize;
 mod body;
+mod callers;
 mod certificates;
 mod client;
+mod connect;
 mod listen;
 mod metrics;
 pub mod node_status;
@@ -58,9 +68,14 @@ use streamway_daemon::exit::ExitError;
 use streamway_daemon::gates::{FeatureGate, FeatureGates};
 use streamway_daemon::metrics::CertificateExpiry;
 use streamway_daemon::shutdown::{Phase, Shutdown};
+use streamway_daemon::tls::ClientCa;
 use tokio::net::TcpListener;
 
+use access::{AccessMetrics, Guard};
 use args::Cli;
+use authorize::{Authorize, Guarded};
+use callers::Callers;
+use connect::Connect;
 use metrics::Metrics;
 use node_status::NodeStatus;
 use node_status::decide::Policy;
@@ -85,17 +100,21 @@ async fn serve(args: Cli) -> Result<(), ExitError> {
     // Everything that can be wrong is looked at before anything is bound.
     let gates = FeatureGates::parse(&args.feature_gates)?;
     args.certificates.check()?;
+    let callers = args.access.callers()?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let expiry = CertificateExpiry::register(&mut registry);
     gates.register(&mut registry);
     let readiness = Readiness::new();
+    let access = &args.access;
+    let validating = access.validating_webhook_configuration.clone();
     let tls = certificates::start(
         &args.certificates,
+        access.access_check.then_some(validating),
         client.clone(),
         readiness.condition("certificate"),
-        expiry,
+        expiry.clone(),
         metrics.clone(),
     )?;
     let serving = readiness.condition("serving");
@@ -104,13 +123,28 @@ async fn serve(args: Cli) -> Result<(), ExitError> {
         .map_err(|error| ExitError::bind("--listen", args.listen, &error))?;
     let admin = Admin::bind(args.metrics_listen)?;
 
+    let mut routes = Router::new();
+    if access.access_check {
+        let guard = Guard::new(
+            client.clone(),
+            access.rbac_answers_first,
+            readiness.condition("exemptions"),
+            AccessMetrics::register(&mut registry),
+        );
+        let pods = gates.enabled(FeatureGate::AuthorizePodWebsocketUpgradeCreatePermission);
+        let guarded = Guarded {
+            pods,
+            nodes_proxy: access.guard_nodes_proxy,
+        };
+        routes = routes.merge(access_routes(guard, guarded, callers, &expiry, &metrics));
+    }
     let wishes = Wishes::watch(client, readiness.condition("cache"), metrics.clone());
     let policy = Policy {
         agent_port: args.agent_port,
         features: gates.enabled(FeatureGate::ExtendWebSocketsToKubelet),
     };
     let node_status = Arc::new(NodeStatus::new(wishes, policy, metrics));
-    let routes = Router::new()
+    let routes = routes
         .merge(node_status::routes(node_status))
         .fallback(body::not_found)
         .method_not_allowed_fallback(body::not_allowed);
@@ -135,4 +169,33 @@ async fn serve(args: Cli) -> Result<(), ExitError> {
         Ok(ended) => ended,
         Err(_) => Ok(()),
     }
+}
+
+/// The paths that ask for `create`; `/authorize` only where somebody may ask there.
+fn access_routes(
+    guard: Guard,
+    guarded: Guarded,
+    callers: Option<(Callers, ClientCa)>,
+    expiry: &CertificateExpiry,
+    metrics: &Metrics,
+) -> Router {
+    let guard = Arc::new(guard);
+    let connect = Connect {
+        guard: Arc::clone(&guard),
+        guarded: guarded.pods,
+        metrics: metrics.clone(),
+    };
+    let routes = connect::routes(&Arc::new(connect));
+    let Some((callers, authorities)) = callers else {
+        return routes;
+    };
+    let expiry = expiry.clone();
+    tokio::spawn(async move { authorities.watch("client-ca", expiry).await });
+    let authorize = Authorize {
+        callers,
+        guard,
+        guarded,
+        metrics: metrics.clone(),
+    };
+    routes.merge(authorize::routes(&Arc::new(authorize)))
 }

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+use crate::callers::Caller;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -98,6 +100,11 @@ async fn connection(
     keep_alive(&tcp);
     tcp.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, tls.accept(tcp)).await??;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let shown = shown
+        .iter()
+        .map(|certificate| certificate.clone().into_owned());
+    let routes = routes.layer(Extension(Caller(shown.collect())));
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -4,12 +4,14 @@
 //! few of them are looked at.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::access::User;
 use crate::body::Refusal;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -45,6 +47,12 @@ pub(crate) struct Request<'a> {
     /// The object's name.
     #[serde(borrow, default)]
     pub(crate) name: Cow<'a, str>,
+    /// The object's namespace, where it has one.
+    #[serde(borrow, default)]
+    pub(crate) namespace: Cow<'a, str>,
+    /// Who asks.
+    #[serde(borrow)]
+    user_info: Option<&'a RawValue>,
     /// The object as it is to be.
     #[serde(borrow)]
     pub(crate) object: Option<&'a RawValue>,
@@ -91,6 +99,18 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
+    /// Who asks.
+    ///
+    /// # Errors
+    /// 400 where that cannot be read.
+    pub(crate) fn user(&self) -> Result<User, Refusal> {
+        let Some(user) = self.user_info else {
+            return Err(Refusal::bad("the review's request has no userInfo"));
+        };
+        serde_json::from_str(user.get())
+            .map_err(|error| Refusal::bad(format!("the review's userInfo cannot be read: {error}")))
+    }
+
     /// Checks that the request is one that the path is for.
     ///
     /// # Errors
@@ -126,35 +146,80 @@ struct Answered<'a> {
     response: Response<'a>,
 }
 
-/// The answer: allowed, always.
-#[derive(Debug, Serialize)]
+/// The answer.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Response<'a> {
     uid: &'a str,
     allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch: Option<String>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, &'a str>,
 }
+
+/// Why something is not allowed.
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    code: u16,
+    reason: &'static str,
+    message: &'a str,
+}
+
+/// A note in the API server's audit log: its name, and what it says.
+pub(crate) type Note<'a> = (&'static str, &'a str);
 
 /// The review that allows the request `uid`, with a JSON patch where there is one. Whoever wrote the
 /// object sees `warnings`.
 pub(crate) fn allow<P: Serialize>(uid: &str, patch: Option<&P>, warnings: &[String]) -> Vec<u8> {
     // Neither can fail: both hold strings, numbers and lists of them.
     let patch = patch.map(|patch| STANDARD.encode(serde_json::to_vec(patch).unwrap_or_default()));
+    answered(Response {
+        uid,
+        allowed: true,
+        patch_type: patch.as_ref().map(|_| "JSONPatch"),
+        patch,
+        warnings,
+        ..Response::default()
+    })
+}
+
+/// The review that allows the request `uid`, with a note in the audit log.
+pub(crate) fn allow_noted(uid: &str, warnings: &[String], (name, note): Note<'_>) -> Vec<u8> {
+    answered(Response {
+        uid,
+        allowed: true,
+        warnings,
+        audit_annotations: [(name, note)].into(),
+        ..Response::default()
+    })
+}
+
+/// The review that refuses the request `uid` with 403, with a note in the audit log.
+pub(crate) fn deny(uid: &str, message: &str, (name, note): Note<'_>) -> Vec<u8> {
+    answered(Response {
+        uid,
+        status: Some(Status {
+            code: 403,
+            reason: "Forbidden",
+            message,
+        }),
+        audit_annotations: [(name, note)].into(),
+        ..Response::default()
+    })
+}
+
+fn answered(response: Response<'_>) -> Vec<u8> {
     let answer = Answered {
         api_version: API_VERSION,
         kind: KIND,
-        response: Response {
-            uid,
-            allowed: true,
-            patch_type: patch.as_ref().map(|_| "JSONPatch"),
-            patch,
-            warnings,
-        },
+        response,
     };
     serde_json::to_vec(&answer).unwrap_or_default()
 }

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use futures_util::StreamExt;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use kube::{Api, Client, Resource};
-use serde_json::json;
 use streamway_crds::names;
 use streamway_daemon::admin::Condition;
 use streamway_daemon::metrics::CertificateExpiry;
 
+use super::configuration::Watched;
 use super::material::Material;
 use super::rotation::{Rotation, Step};
 use super::served::Served;
@@ -30,7 +30,7 @@ const WRITES: usize = 5;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// An object that is watched by its name.
-enum Seen<K> {
+pub(super) enum Seen<K> {
     NotYet,
     Absent,
     There(Box<K>),
@@ -39,15 +39,14 @@ enum Seen<K> {
 pub(super) struct Keeper {
     secrets: Api<Secret>,
     secret_name: String,
-    configurations: Api<MutatingWebhookConfiguration>,
-    configuration_name: String,
+    mutating: Watched<MutatingWebhookConfiguration>,
+    validating: Option<Watched<ValidatingWebhookConfiguration>>,
     rotation: Rotation,
     served: Served,
     condition: Condition,
     expiry: CertificateExpiry,
     metrics: Metrics,
     secret: Seen<Secret>,
-    configuration: Seen<MutatingWebhookConfiguration>,
     /// What is served now.
     in_force: Material,
 }
@@ -57,7 +56,10 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) namespace: String,
     pub(super) secret_name: String,
-    pub(super) configuration_name: String,
+    /// The MutatingWebhookConfiguration.
+    pub(super) mutating: String,
+    /// The ValidatingWebhookConfiguration, where there is to be one.
+    pub(super) validating: Option<String>,
     pub(super) rotation: Rotation,
     pub(super) served: Served,
     pub(super) condition: Condition,
@@ -70,15 +72,16 @@ impl Keeper {
         Self {
             secrets: Api::namespaced(parts.client.clone(), &parts.namespace),
             secret_name: parts.secret_name,
-            configurations: Api::all(parts.client),
-            configuration_name: parts.configuration_name,
+            mutating: Watched::new(Api::all(parts.client.clone()), parts.mutating),
+            validating: parts
+                .validating
+                .map(|name| Watched::new(Api::all(parts.client), name)),
             rotation: parts.rotation,
             served: parts.served,
             condition: parts.condition,
             expiry: parts.expiry,
             metrics: parts.metrics,
             secret: Seen::NotYet,
-            configuration: Seen::NotYet,
             in_force: Material::default(),
         }
     }
@@ -87,8 +90,9 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let secrets = watch_object(self.secrets.clone(), &self.secret_name);
         let mut secrets = secrets.default_backoff().boxed();
-        let configurations = watch_object(self.configurations.clone(), &self.configuration_name);
-        let mut configurations = configurations.default_backoff().boxed();
+        let mut mutating = self.mutating.events().boxed();
+        let validating = self.validating.as_ref().map(Watched::events);
+        let mut validating = validating.map_or_else(|| stream::pending().boxed(), StreamExt::boxed);
         loop {
             let wait = self.keep().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "certificates are not kept; what is served stays");
@@ -99,12 +103,12 @@ impl Keeper {
                     Ok(seen) => self.secret = Seen::new(seen),
                     Err(error) => tracing::warn!(%error, "the Secret cannot be watched"),
                 },
-                Some(seen) = configurations.next() => match seen {
-                    Ok(seen) => self.configuration = Seen::new(seen),
-                    Err(error) => {
-                        tracing::warn!(%error, "the webhook configuration cannot be watched");
+                Some(event) = mutating.next() => self.mutating.seen(event),
+                Some(event) = validating.next() => {
+                    if let Some(validating) = &mut self.validating {
+                        validating.seen(event);
                     }
-                },
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -187,22 +191,16 @@ impl Keeper {
         self.in_force = held;
     }
 
-    /// Whether every caBundle is as `material` has it, as far as was seen. Where there is no
-    /// configuration, nobody asks us.
+    /// Whether every caBundle is as `material` has it, as far as was seen.
     fn announced(&self, material: &Material) -> bool {
-        match &self.configuration {
-            Seen::NotYet => false,
-            Seen::Absent => true,
-            Seen::There(configuration) => wrong_webhooks(configuration, material).is_empty(),
-        }
+        let validating = self.validating.as_ref();
+        self.mutating.is_current(material)
+            && validating.is_none_or(|validating| validating.is_current(material))
     }
 
-    /// Writes the caBundle. False where the Secret was another by now, so that the bundle was not
+    /// Writes the caBundles. False where the Secret was another by now, so that they were not
     /// written from it.
     async fn announce(&mut self) -> Result<bool, Failure> {
-        let Seen::There(configuration) = &self.configuration else {
-            return Ok(true);
-        };
         // A replica that is late must not take away what another has just announced.
         let secret = self.secrets.get_opt(&self.secret_name).await?;
         let version = |secret: &Secret| secret.meta().resource_version.clone();
@@ -214,46 +212,17 @@ impl Keeper {
             self.secret = Seen::new(secret);
             return Ok(false);
         }
-        let bundle = STANDARD.encode(self.in_force.bundle());
-        let webhooks: Vec<_> = wrong_webhooks(configuration, &self.in_force)
-            .into_iter()
-            .map(|name| json!({"name": name, "clientConfig": {"caBundle": bundle}}))
-            .collect();
-        let patch = json!({
-            "apiVersion": MutatingWebhookConfiguration::api_version(&()),
-            "kind": MutatingWebhookConfiguration::kind(&()),
-            "metadata": {"name": self.configuration_name},
-            "webhooks": webhooks,
-        });
-        let params = PatchParams::apply(names::WEBHOOK_MANAGER).force();
-        let name = &self.configuration_name;
-        let written = self
-            .configurations
-            .patch(name, &params, &Patch::Apply(patch))
-            .await?;
-        self.metrics.bundle_written();
-        tracing::info!(configuration = name, "caBundle written");
-        self.configuration = Seen::There(Box::new(written));
+        let mut written = usize::from(self.mutating.write(&self.in_force).await?);
+        if let Some(validating) = &mut self.validating {
+            written += usize::from(validating.write(&self.in_force).await?);
+        }
+        (0..written).for_each(|_| self.metrics.bundle_written());
         Ok(true)
     }
 }
 
-/// The webhooks whose caBundle is not `material`'s.
-fn wrong_webhooks<'a>(
-    configuration: &'a MutatingWebhookConfiguration,
-    material: &Material,
-) -> Vec<&'a str> {
-    let wanted = material.bundle();
-    let webhooks = configuration.webhooks.iter().flatten();
-    let wrong = webhooks.filter(|webhook| {
-        let bundle = webhook.client_config.ca_bundle.as_ref();
-        bundle.is_none_or(|bundle| bundle.0 != wanted.as_bytes())
-    });
-    wrong.map(|webhook| webhook.name.as_str()).collect()
-}
-
 impl<K> Seen<K> {
-    fn new(object: Option<K>) -> Self {
+    pub(super) fn new(object: Option<K>) -> Self {
         object.map_or(Self::Absent, |object| Self::There(Box::new(object)))
     }
 }
