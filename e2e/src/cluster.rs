@@ -93,6 +93,11 @@ impl Cluster {
         &self.front_proxy
     }
 
+    /// The API servers' version.
+    pub fn version(&self) -> &str {
+        &self.plan.api_server
+    }
+
     /// A file of the cluster's: `ca.crt`, `apiserver-kubelet.crt` …
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -12,6 +12,8 @@
 //! | [`backend`], [`httpclient`], [`issuer`] | both ends of what an API server passes through; an OIDC issuer |
 //! | [`peer`], [`fake_kubelet`], [`wsclient`], [`https`] | peers of the stream proxy that need no cluster |
 //! | [`controller`], [`fake_nodes`] | `controller run` beside a cluster; Nodes that are only objects, for it |
+//! | [`webhook`] | the webhook beside a cluster, and the Service that leads to it |
+//! | [`sessions`] | who opens sessions by WebSocket, and who is refused |
 //! | [`run`], [`wait`] | processes; conditions with a deadline |
 //!
 //! Everything that is made is written down before it is made, so that a cluster whose maker was
@@ -40,8 +42,10 @@ pub mod pki;
 pub mod product;
 pub mod rollout;
 pub mod run;
+pub mod sessions;
 pub mod suite;
 pub mod wait;
+pub mod webhook;
 pub mod wsclient;
 
 /// Version of the API server, and of the kubelet that takes WebSockets itself.

@@ -215,3 +215,50 @@ fn the_webhooks_configuration() {
         assert!(conditions.contains(&account), "{conditions}");
     });
 }
+
+#[test]
+fn the_access_webhooks_configuration() {
+    let objects = rendered("access-webhook");
+    let kind = "ValidatingWebhookConfiguration";
+    let configuration = find(&objects, kind, "", names::ACCESS_CONFIGURATION);
+    let controller = format!(
+        "system:serviceaccount:{}:{}",
+        names::SYSTEM_NAMESPACE,
+        names::CONTROLLER
+    );
+    let mut failing = 0;
+    for webhook in configuration["webhooks"].as_array().unwrap() {
+        let service = &webhook["clientConfig"]["service"];
+        assert_eq!(service["name"], names::WEBHOOK);
+        assert_eq!(service["namespace"], names::SYSTEM_NAMESPACE);
+        let path = service["path"].as_str().unwrap();
+        assert!(path.starts_with(names::CONNECT_PATH), "{path}");
+        assert_eq!(webhook["clientConfig"].get("caBundle"), None);
+        let selector = &webhook["namespaceSelector"];
+        assert!(selector.to_string().contains(names::CREATE_CHECK_LABEL));
+        let conditions = webhook["matchConditions"].to_string();
+        assert!(conditions.contains("system:masters") && conditions.contains(&controller));
+        if webhook["failurePolicy"] == "Fail" {
+            failing += 1;
+            // What repairs the webhook must not wait for it.
+            for own in [
+                names::SYSTEM_NAMESPACE,
+                names::NODES_NAMESPACE,
+                "kube-system",
+            ] {
+                assert!(selector.to_string().contains(own), "{selector}");
+            }
+        }
+    }
+    assert_eq!(failing, 1);
+    let role = find(&objects, "ClusterRole", "", "streamway-access-webhook");
+    let own = &role["rules"][2]["resourceNames"];
+    assert_eq!(*own, json!([names::ACCESS_CONFIGURATION]));
+    let deployment = find(
+        &objects,
+        "Deployment",
+        names::SYSTEM_NAMESPACE,
+        names::WEBHOOK,
+    );
+    has_argument(container(deployment, "webhook"), "--access-check");
+}

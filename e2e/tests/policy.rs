@@ -5,52 +5,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use streamway_crds::names::CREATE_CHECK_LABEL as LABEL;
 use streamway_e2e::cluster::Cluster;
-use streamway_e2e::https::Answer;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::repository;
+use streamway_e2e::sessions::{RIGHTS, creates_by_spdy, opens, refused};
 use streamway_e2e::suite::Suite;
-use streamway_e2e::wsclient::WsClient;
 use streamway_e2e::{CURRENT, wait};
 
-/// `reader` may only get, `nobody` only create, `dev` both.
-const RIGHTS: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: get, namespace: default}
-rules: [{apiGroups: [''], resources: [pods, pods/exec, pods/attach, pods/portforward], verbs: [get]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: create, namespace: default}
-rules:
-- {apiGroups: [''], resources: [pods/exec, pods/attach, pods/portforward], verbs: [create]}
-- {apiGroups: [''], resources: [pods], verbs: [get]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: get, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: get}
-subjects:
-- {apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}
-- {apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: create, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: create}
-subjects:
-- {apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}
-- {apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}
-";
-
-const SESSIONS: [(&str, &str, &str); 3] = [
-    ("exec", "?command=true&stdout=true", "v5.channel.k8s.io"),
-    ("attach", "?stdout=true", "v5.channel.k8s.io"),
-    ("portforward", "?ports=80", "SPDY/3.1+portforward.k8s.io"),
-];
-
-const LABEL: &str = "streamway.dev/create-check";
+/// The pod that sessions are in.
+const POD: &str = "box-one";
 
 #[test]
 fn a_session_needs_create() {
@@ -63,14 +27,14 @@ fn a_session_needs_create() {
     kubectl.apply(RIGHTS).unwrap();
     let mut suite = Suite::default();
     suite.check("without it, get is enough", || {
-        opens(&cluster, "reader", true, "any")
+        opens(&cluster, "reader", POD)
     });
     let overlay = repository().join("config/overlays/policy-only");
     let overlay = overlay.to_string_lossy();
     kubectl.ok(&["apply", "-k", &overlay]).unwrap();
     suite.check("it audits first, and lets through", || {
         wait::until("it is asked", Duration::from_secs(30), || {
-            opens(&cluster, "reader", true, "any")?;
+            opens(&cluster, "reader", POD)?;
             Ok((asked(&kubectl, "audit")? > 0).then_some(()))
         })
     });
@@ -81,18 +45,11 @@ fn a_session_needs_create() {
         labelled(&cluster, "Deny", "deny", false)
     });
     suite.check("who may get and create opens sessions", || {
-        opens(&cluster, "dev", true, "any")?;
-        opens(&cluster, "admin", true, "any")
+        opens(&cluster, "dev", POD)?;
+        opens(&cluster, "admin", POD)
     });
     suite.check("who may only create opens them by SPDY", || {
-        let nobody = Kubectl::new(
-            streamway_e2e::install::Kubectl::SpdyOnly,
-            cluster.kubeconfig(),
-            "nobody",
-        )?;
-        let told = nobody.ok(&["exec", "box-one", "--", "echo", "hi"])?;
-        ensure!(told == "hi\n", "{told}");
-        Ok(())
+        creates_by_spdy(&cluster, "nobody", POD)
     });
     suite.check(
         "kubectl's second try, by SPDY, is refused for want of create too",
@@ -144,12 +101,12 @@ fn labelled(cluster: &Cluster, value: &str, action: &str, through: bool) -> Resu
     if action.is_empty() {
         // It was denied before; nothing is counted any more.
         let before = asked_in_all(&kubectl)?;
-        opens(cluster, "reader", true, "any")?;
+        opens(cluster, "reader", POD)?;
         ensure!(asked_in_all(&kubectl)? == before, "it is asked");
         return Ok(());
     }
     wait::until("it is counted", Duration::from_secs(30), || {
-        opens(cluster, "reader", through, value)?;
+        as_wished(cluster, through)?;
         Ok((asked(&kubectl, action)? > 0).then_some(()))
     })
 }
@@ -157,28 +114,17 @@ fn labelled(cluster: &Cluster, value: &str, action: &str, through: bool) -> Resu
 /// The API server learns of labels by a watch.
 fn eventually(cluster: &Cluster, through: bool) -> Result<()> {
     wait::until("the label is known", Duration::from_secs(30), || {
-        opens(cluster, "reader", through, "any").map(Some)
+        as_wished(cluster, through).map(Some)
     })
 }
 
-/// Whether a user opens all three kinds of sessions by WebSocket, or none; what refuses one says what to
-/// add.
-fn opens(cluster: &Cluster, user: &str, wanted: bool, value: &str) -> Result<()> {
-    let address = cluster.url().replace("https://", "");
-    let header = format!("Authorization: Bearer {}\r\n", Cluster::token(user));
-    for (subresource, query, subprotocol) in SESSIONS {
-        let path = format!("/api/v1/namespaces/default/pods/box-one/{subresource}{query}");
-        let opened = WsClient::request(&address, &path, subprotocol, &header, b"")?;
-        match opened {
-            Ok(_) => ensure!(wanted, "{user} opens {subresource} where it is {value}"),
-            Err(Answer { status, body }) => {
-                ensure!(!wanted, "{user}, {subresource}: {status} {body}");
-                let rule = format!("resources: [pods/{subresource}], verbs: [create]");
-                ensure!(status == 403 && body.contains(&rule), "{status} {body}");
-            }
-        }
+/// Whether `reader`, who may only get, is let through.
+fn as_wished(cluster: &Cluster, through: bool) -> Result<()> {
+    if through {
+        opens(cluster, "reader", POD)
+    } else {
+        refused(cluster, "reader", POD)
     }
-    Ok(())
 }
 
 /// How often the policy ended with an action, by the API server's own account.

@@ -6,7 +6,7 @@ mod admission;
 
 use admission::kubelets::{Writes, register, wish};
 use admission::load::Load;
-use admission::{Replica, SOON, announced, install};
+use admission::{FLAGS, Replica, SOON, announced, install};
 use anyhow::Result;
 use serde_json::json;
 use streamway_e2e::cluster::Cluster;
@@ -33,7 +33,7 @@ fn what_a_kubelet_writes_does_not_undo_a_switch() {
     let kubectl = cluster.kubectl().unwrap();
     install(&kubectl).unwrap();
     // At once, so that both find an empty Secret.
-    let replicas = [0, 1].map(|index| Replica::start(&cluster, index).unwrap());
+    let replicas = [0, 1].map(|index| Replica::start(&cluster, index, &FLAGS).unwrap());
     let world = World {
         cluster: &cluster,
         kubectl,

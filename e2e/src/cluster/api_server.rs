@@ -85,8 +85,8 @@ impl Cluster {
     }
 
     fn start_api_server(&self, index: u8, more_flags: &[&str]) -> Result<()> {
-        let mut server = self.api_server(index)?;
-        self.start(&process(index), server.args(more_flags))?;
+        let mut server = self.api_server(index, more_flags)?;
+        self.start(&process(index), &mut server)?;
         self.api_server_ready(index)
     }
 
@@ -106,7 +106,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn api_server(&self, index: u8) -> Result<Command> {
+    fn api_server(&self, index: u8, more_flags: &[&str]) -> Result<Command> {
         let plan = &self.plan;
         let program = build::kubernetes(&plan.api_server, "kube-apiserver")?;
         let mut server = Command::new(program);
@@ -143,9 +143,14 @@ impl Cluster {
             ("requestheader-group-headers", "X-Remote-Group"),
             ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
             ("allow-privileged", "true"),
-            ("authorization-mode", "Node,RBAC"),
         ] {
             flag(name, value);
+        }
+        let own = plan.api_server_flags.iter().map(String::as_str);
+        let mut own = own.chain(more_flags.iter().copied());
+        // A list, which another would add to, and which --authorization-config takes the place of.
+        if !own.any(|flag| flag.starts_with("--authorization-")) {
+            flag("authorization-mode", "Node,RBAC");
         }
         if index > 0 {
             // They share an address: each would put its own port in the Service `kubernetes`.
@@ -171,7 +176,7 @@ impl Cluster {
         if !plan.feature_gates.is_empty() {
             flag("feature-gates", &plan.feature_gates);
         }
-        server.args(&plan.api_server_flags);
+        server.args(&plan.api_server_flags).args(more_flags);
         Ok(server)
     }
 }

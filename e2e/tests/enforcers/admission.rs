@@ -1,0 +1,119 @@
+//! `/admit/connect`.
+
+use anyhow::{Context, Result, ensure};
+use streamway_crds::names::{ACCESS_CONFIGURATION, CREATE_CHECK_LABEL};
+use streamway_e2e::product::repository;
+use streamway_e2e::sessions::{ask, opens};
+use streamway_e2e::wait;
+
+use super::{POD, SOON, World, now};
+
+impl World<'_> {
+    /// Audit, Warn, Deny, as the namespace says.
+    pub(crate) fn ladder(&self) -> Result<()> {
+        let component = repository().join("config/components/access-webhook");
+        for file in ["roles.yaml", "validatingwebhookconfiguration.yaml"] {
+            let path = component.join(file);
+            self.kubectl.ok(&["apply", "-f", &path.to_string_lossy()])?;
+        }
+        self.replica.join(&self.kubectl)?;
+        for (value, path, decision) in [
+            ("Audit", "audit", "audit"),
+            ("Warn", "warn", "warn"),
+            ("Deny", "deny", "deny"),
+        ] {
+            self.label(value)?;
+            let path = format!("path=\"/admit/connect/{path}\"");
+            wait::until("it is asked about", SOON, || {
+                ask(self.cluster, "reader", POD)?;
+                let counted = self.decided(&[
+                    &path,
+                    "subresource=\"portforward\"",
+                    &format!("decision=\"{decision}\""),
+                    "reason=\"lacks_create\"",
+                ])?;
+                Ok((counted > 0.0).then_some(()))
+            })
+            .context(value)?;
+            if value != "Deny" {
+                opens(self.cluster, "reader", POD).context(value)?;
+            }
+        }
+        self.label("Off")?;
+        self.until_opens()?;
+        self.label("Deny")?;
+        self.until_refused()
+    }
+
+    /// It counts until it expires, and no longer than it takes to ask.
+    pub(crate) fn exemption(&self) -> Result<()> {
+        let ends = self.exempt(8)?;
+        self.until_opens()?;
+        self.until_refused()?;
+        let late = now()?;
+        ensure!(
+            (ends..=ends + 3).contains(&late),
+            "ends {ends}, refused {late}"
+        );
+        let by = self.decided(&[
+            "path=\"/admit/connect/deny\"",
+            "subresource=\"exec\"",
+            "decision=\"pass\"",
+            "reason=\"exempt\"",
+        ])?;
+        ensure!(by > 0.0, "it is not counted");
+        let log = std::fs::read_to_string(self.cluster.log(&self.replica.name))?;
+        ensure!(
+            log.contains("until the test is over"),
+            "the log has no reason"
+        );
+        self.kubectl
+            .ok(&["delete", "accessexemption", "reader"])
+            .map(drop)
+    }
+
+    /// failurePolicy Fail: nobody opens sessions but those of system:masters, and nothing else is hurt.
+    pub(crate) fn admission_away(&self) -> Result<()> {
+        self.cluster.kill_named(&self.replica.name)?;
+        for user in ["reader", "dev"] {
+            for (subresource, refusal) in ask(self.cluster, user, POD)? {
+                let refusal = refusal.with_context(|| format!("{user} opens {subresource}"))?;
+                ensure!(refusal.status == 500, "{refusal:?}");
+                ensure!(
+                    refusal.body.contains("connect-deny.streamway.dev"),
+                    "{refusal:?}"
+                );
+            }
+        }
+        opens(self.cluster, "admin", POD)?;
+        let dev = self.cluster.kubectl_as("dev")?;
+        dev.ok(&["get", "pods"])?;
+        // Where it only audits, nobody waits for it.
+        self.label("Audit")?;
+        wait::until("the label is known", SOON, || {
+            opens(self.cluster, "dev", POD).map(Some)
+        })?;
+        self.label("Deny")?;
+        self.replica.start_again()?;
+        self.replica.join(&self.kubectl)?;
+        self.until_refused()?;
+        opens(self.cluster, "dev", POD)
+    }
+
+    /// Without the configuration nobody is asked.
+    pub(crate) fn no_admission(&self) -> Result<()> {
+        let target = [
+            "delete",
+            "validatingwebhookconfiguration",
+            ACCESS_CONFIGURATION,
+        ];
+        self.kubectl.ok(&target)?;
+        self.until_opens()
+    }
+
+    fn label(&self, value: &str) -> Result<()> {
+        let label = format!("{CREATE_CHECK_LABEL}={value}");
+        let target = ["label", "namespace", "default", &label, "--overwrite"];
+        self.kubectl.ok(&target).map(drop)
+    }
+}
