@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: ours, upstream's translator and haproxy, side by side.
 
+mod access;
 mod rollout;
 mod rows;
 mod servers;
@@ -25,7 +26,8 @@ pub(crate) struct Args {
     /// One round of a quarter of the load, to see that it works
     #[arg(long)]
     quick: bool,
-    /// Only rows whose names begin so, by comma: `gw` is all of the gateway's, `rollout` the controller's
+    /// Only rows whose names begin so, by comma: `gw` is all of the gateway's, `rollout` the controller's,
+    /// `access` what a session's `create` costs
     #[arg(long, value_delimiter = ',', value_name = "ROWS")]
     rows: Vec<String>,
     /// Another build of streamproxy to measure
@@ -40,15 +42,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let whole = |name: &String| rollout::NAME.starts_with(name.as_str());
-    if args.rows.is_empty() || args.rows.iter().any(whole) {
+    let wanted = |row: &str| {
+        args.rows.is_empty() || args.rows.iter().any(|name| row.starts_with(name.as_str()))
+    };
+    if wanted(access::NAME) {
+        access::run(&binary::program("webhook", true)?, args.quick)?;
+    }
+    if wanted(rollout::NAME) {
         let program = match &args.controller {
             Some(path) => path.clone(),
             None => binary::program("controller", true)?,
         };
         rollout::run(program, args.quick)?;
     }
-    if !args.rows.is_empty() && args.rows.iter().all(whole) {
+    let alone = [access::NAME, rollout::NAME];
+    let alone = |name: &String| alone.iter().any(|row| row.starts_with(name.as_str()));
+    if !args.rows.is_empty() && args.rows.iter().all(alone) {
         return Ok(());
     }
     side_by_side(args)
