@@ -42,7 +42,7 @@ pub(crate) enum Unavailable {
     NotKnownYet,
 }
 
-/// Asks the API server. Of the same question at the same time it is asked one.
+/// Asks the API server; of the same questions at the same time, one.
 #[derive(Debug)]
 pub(crate) struct Reviews {
     api: Api<SubjectAccessReview>,
