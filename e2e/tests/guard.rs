@@ -82,6 +82,9 @@ fn a_session_needs_create(version: &str) {
     check("at admission: the webhook is away", &|| {
         world.admission_away()
     });
+    if version == CURRENT {
+        check("at admission: RBAC answers first", &|| world.index());
+    }
     check("without it, get is enough again", &|| world.no_admission());
     check("before RBAC: it audits first", &|| {
         world.authorization_audits()

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use streamway_crds::names::{ACCESS_CONFIGURATION, CREATE_CHECK_LABEL};
 use streamway_e2e::product::repository;
-use streamway_e2e::sessions::{ask, opens};
+use streamway_e2e::sessions::{RIGHTS, ask, opens, refused};
 use streamway_e2e::wait;
+use streamway_e2e::webhook::Replica;
 
 use super::{POD, SOON, World, now};
 
@@ -98,6 +99,41 @@ impl World<'_> {
         self.replica.join(&self.kubectl)?;
         self.until_refused()?;
         opens(self.cluster, "dev", POD)
+    }
+
+    /// With `--rbac-answers-first` a yes comes from memory, a no from the API server; what RBAC gives and
+    /// takes meanwhile counts.
+    pub(crate) fn index(&self) -> Result<()> {
+        let rights = repository().join("config/components/rbac-answers-first/roles.yaml");
+        self.kubectl
+            .ok(&["apply", "-f", &rights.to_string_lossy()])?;
+        let flags = ["--access-check", "--rbac-answers-first"];
+        let replica = Replica::start(self.cluster, 1, &flags)?;
+        self.replica.leave(&self.kubectl)?;
+        replica.join(&self.kubectl)?;
+        let answers = |by: &str| {
+            let by = format!("by=\"{by}\"");
+            replica.counted("streamway_webhook_access_answers_total", &by)
+        };
+        wait::until("the index answers", SOON, || {
+            opens(self.cluster, "dev", POD)?;
+            Ok((answers("index")? > 0.0).then_some(()))
+        })?;
+        self.until_refused()?;
+        ensure!(answers("review")? > 0.0, "the API server is not asked");
+        let wrong = replica.counted("streamway_webhook_access_disagreements_total", "")?;
+        ensure!(wrong == 0.0, "they disagree");
+        self.kubectl.ok(&["delete", "rolebinding", "create"])?;
+        wait::until("dev lacks create", SOON, || {
+            refused(self.cluster, "dev", POD).map(Some)
+        })?;
+        self.kubectl.apply(RIGHTS)?;
+        wait::until("dev has create", SOON, || {
+            opens(self.cluster, "dev", POD).map(Some)
+        })?;
+        replica.leave(&self.kubectl)?;
+        self.cluster.kill_named(&replica.name)?;
+        self.replica.join(&self.kubectl)
     }
 
     /// Without the configuration nobody is asked.
