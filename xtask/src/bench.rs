@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Another build of the controller to measure
     #[arg(long, value_name = "FILE")]
     controller: Option<PathBuf>,
+    /// Another build of the webhook to measure
+    #[arg(long, value_name = "FILE")]
+    webhook: Option<PathBuf>,
     /// Also write every figure of every round to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -46,7 +49,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         args.rows.is_empty() || args.rows.iter().any(|name| row.starts_with(name.as_str()))
     };
     if wanted(access::NAME) {
-        access::run(&binary::program("webhook", true)?, args.quick)?;
+        let program = match &args.webhook {
+            Some(path) => path.clone(),
+            None => binary::program("webhook", true)?,
+        };
+        access::run(&program, args.quick)?;
     }
     if wanted(rollout::NAME) {
         let program = match &args.controller {
