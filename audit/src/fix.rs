@@ -30,6 +30,9 @@ pub enum FixKind {
 }
 
 impl FixKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AddCreate, Self::AddGet, Self::DropGet, Self::Exempt];
+
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
         match self {

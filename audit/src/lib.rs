@@ -36,6 +36,7 @@
 
 mod baseline;
 mod build;
+pub mod doctor;
 mod evidence;
 mod exposure;
 mod filter;
@@ -44,6 +45,8 @@ mod fix;
 mod location;
 pub mod log;
 pub mod manifests;
+mod probe;
+mod proposal;
 mod reach;
 mod report;
 mod rules;
@@ -59,6 +62,8 @@ pub use filter::{Filter, NoSuchRule, RulePattern, SubjectPattern};
 pub use finding::{Finding, ObjectRef, Path, Pods, Suppression, Verdict};
 pub use fix::{Fix, FixKind};
 pub use location::{Locate, Location, Nowhere};
+pub use probe::Probe;
+pub use proposal::{Change, DryRun, Effect, Left, PROPOSAL_KIND, Proposal};
 pub use reach::{Names, Reach};
 pub use report::{API_VERSION, Counts, KIND, Report, Source, Warning};
 pub use rules::{Rule, RuleId, UnknownRule};
