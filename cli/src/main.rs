@@ -1,12 +1,29 @@
-//! `kubectl streamway`.
+//! `kubectl streamway`: who may open sessions in pods, and what a cluster needs.
+#![forbid(unsafe_code)]
+
+mod args;
+mod cluster;
+mod cmd;
+mod exit;
+mod files;
+mod objects;
+mod output;
+mod progress;
+mod snapshot;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Streaming of a cluster: who may open sessions, and who would break.
-#[derive(Debug, Parser)]
-#[command(name = "kubectl streamway", bin_name = "kubectl streamway", version)]
-struct Cli {}
+use args::{Cli, Command};
 
-fn main() {
-    Cli::parse();
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Audit(args) => cmd::audit::run(*args).await,
+        Command::Doctor(args) => cmd::doctor::run(args).await,
+        Command::Completion(args) => cmd::completion::run(&args),
+        Command::Complete(args) => cmd::completion::candidates(&args),
+    };
+    exit::code(result)
 }

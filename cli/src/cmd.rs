@@ -1,0 +1,5 @@
+//! The commands.
+
+pub(crate) mod audit;
+pub(crate) mod completion;
+pub(crate) mod doctor;
