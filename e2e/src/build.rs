@@ -56,6 +56,20 @@ pub fn metrics_server() -> Result<PathBuf> {
     )
 }
 
+/// The program of a Go module whose root is its main package, from the cache or built.
+pub(crate) fn go_module(program: &str, version: &str, path: &str) -> Result<PathBuf> {
+    built(program, version, program, |source, built| {
+        let module = format!("{path}@v{version}");
+        for args in [
+            &["mod", "init", "streamway.dev/tools"][..],
+            &["get", &module],
+        ] {
+            run::output(command("go", args.iter().copied()).current_dir(source))?;
+        }
+        go_build(source, built, "-s -w", path)
+    })
+}
+
 /// A program of a project in a version; where the cache lacks it, `build` makes it in an empty
 /// folder, at the path that it is given.
 fn built(

@@ -21,6 +21,7 @@
 #![allow(clippy::print_stdout, clippy::missing_errors_doc)]
 
 pub mod access;
+pub mod audit_tools;
 pub mod backend;
 pub mod build;
 pub mod cache;
@@ -40,6 +41,7 @@ pub mod oci;
 pub mod peer;
 pub mod pki;
 pub mod product;
+pub mod rbac_objects;
 pub mod rollout;
 pub mod run;
 pub mod sessions;

@@ -38,6 +38,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             bail!("cargo built no {}", program.display());
         }
     }
+    binary::program("cli", false)?;
     streamway_e2e::install::require_root("the tests on real clusters")?;
     streamway_e2e::prepare()?;
     binary::cargo(&["test", "--package", "streamway-e2e", "--doc"], &root)?;
