@@ -115,7 +115,7 @@ Examples:
 
   # Manifests in CI, for the version that they are for; 1 ends the job
   kubectl kustomize deploy | kubectl streamway audit -f - --server-version 1.34 --fail-on high
-  kubectl streamway audit -f deploy/ -o sarif --output-file audit.sarif
+  kubectl streamway audit -f deploy/ -o json --output-file audit.json
 
   # Who really used it, and would get 403
   kubectl streamway audit --audit-log /var/log/kubernetes/audit.log
@@ -129,7 +129,7 @@ Examples:
 
   # Read once, look often, elsewhere
   kubectl streamway audit --save cluster.jsonl
-  kubectl streamway audit --from cluster.jsonl --namespace web -o html --output-file audit.html";
+  kubectl streamway audit --from cluster.jsonl --namespace web -o wide";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
