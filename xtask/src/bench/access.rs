@@ -28,16 +28,20 @@ const SOON: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 struct Enforcer {
     name: &'static str,
+    /// What its pods' names begin with: the webhook remembers what was asked before.
+    pods: &'static str,
     /// The API server's histogram of what it takes, and a label of it.
     histogram: Option<(&'static str, &'static str)>,
 }
 
 const NONE: Enforcer = Enforcer {
     name: "none",
+    pods: "none",
     histogram: None,
 };
 const POLICY: Enforcer = Enforcer {
     name: "policy",
+    pods: "policy",
     histogram: Some((
         "apiserver_validating_admission_policy_check_duration_seconds",
         "create-check",
@@ -45,6 +49,7 @@ const POLICY: Enforcer = Enforcer {
 };
 const ADMISSION: Enforcer = Enforcer {
     name: "admission",
+    pods: "admission",
     histogram: Some((
         "apiserver_admission_webhook_admission_duration_seconds",
         "connect-deny.streamway.dev",
@@ -52,6 +57,7 @@ const ADMISSION: Enforcer = Enforcer {
 };
 const AUTHORIZATION: Enforcer = Enforcer {
     name: "before RBAC",
+    pods: "rbac",
     histogram: Some((
         "apiserver_authorization_webhook_duration_seconds",
         "streamway",
@@ -144,7 +150,7 @@ fn measure(
             let pod = if again {
                 "warm".to_owned()
             } else {
-                format!("pod-{told}-{index}")
+                format!("{}{told}-{index}", enforcer.pods)
             };
             let begun = Instant::now();
             ask(&mut connection, &pod)?;
