@@ -57,7 +57,8 @@ enum Said {
 type Events = SelectAll<BoxStream<'static, (usize, Said)>>;
 
 impl Rights {
-    /// Begins to watch. Until everything was seen, and while a watch is broken, nobody has any right.
+    /// Begins to watch. Until everything was seen, and from a broken watch until it tells something again,
+    /// nobody has any right.
     pub(super) fn watch(client: &Client) -> Self {
         let (roles, first) = watched(0, client);
         let (cluster_roles, second) = watched(1, client);
