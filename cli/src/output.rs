@@ -22,6 +22,8 @@ pub(crate) fn write(report: &Report, output: Output, path: Option<&Path>) -> Res
         Output::Wide => Ok(table::write(report, true, out)?),
         Output::Json => json(report, out),
         Output::Yaml => yaml(report, out),
+        Output::Sarif => json(&streamway_audit::sarif(report), out),
+        Output::Html => Ok(out.write_all(streamway_audit::html(report).as_bytes())?),
     })
 }
 

@@ -139,6 +139,10 @@ pub(crate) enum Output {
     Wide,
     Json,
     Yaml,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+    /// One page, for a browser
+    Html,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

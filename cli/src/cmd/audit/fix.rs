@@ -2,7 +2,7 @@
 
 mod text;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use streamway_audit::{Change, DryRun, FixKind, ObjectRef, Proposal, Report};
 use streamway_rbac::Policy;
 
@@ -36,6 +36,7 @@ pub(super) async fn run(
             Output::Table | Output::Wide => text::write(&proposal, out)?,
             Output::Json => output::json(&proposal, out)?,
             Output::Yaml => output::yaml(&proposal, out)?,
+            Output::Sarif | Output::Html => bail!("a fix is told as table, wide, json or yaml"),
         }
         Ok(())
     })?;
