@@ -40,6 +40,7 @@ pub mod kubectl;
 pub mod oci;
 pub mod peer;
 pub mod pki;
+pub mod planted;
 pub mod product;
 pub mod rbac_objects;
 pub mod rollout;
