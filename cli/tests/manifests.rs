@@ -127,6 +127,20 @@ fn json_and_yaml_are_the_same_report() {
     assert_eq!(path["ruleLocation"]["line"], 6);
     assert_eq!(path["bindingLocation"]["line"], 19);
     // The same to a file, and nothing else is printed.
+    let sarif = place.run("audit -f roles.yaml -o sarif");
+    let log: Value = serde_json::from_str(&sarif.stdout).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), EACH);
+    let at = &results[0]["locations"][0]["physicalLocation"];
+    assert_eq!(at["artifactLocation"]["uri"], "roles.yaml");
+    assert!(at["region"]["startLine"].is_u64(), "{at}");
+    let page = place.run("audit -f roles.yaml -o html");
+    assert!(
+        page.stdout.starts_with("<!doctype html>"),
+        "{}",
+        page.stdout
+    );
+    assert!(page.stdout.contains("jane"), "{}", page.stdout);
     let file = place.run("audit -f roles.yaml -o json --output-file report.json");
     assert_eq!(
         (file.stdout.as_str(), place.read("report.json")),
