@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: ours, upstream's translator and haproxy, side by side.
 
 mod access;
+mod audit;
 mod rollout;
 mod rows;
 mod servers;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
     /// Only rows whose names begin so, by comma: `gw` is all of the gateway's, `rollout` the controller's,
-    /// `access` what a session's `create` costs
+    /// `access` what a session's `create` costs, `audit` that of kubectl streamway
     #[arg(long, value_delimiter = ',', value_name = "ROWS")]
     rows: Vec<String>,
     /// Another build of streamproxy to measure
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Another build of the webhook to measure
     #[arg(long, value_name = "FILE")]
     webhook: Option<PathBuf>,
+    /// Another build of kubectl-streamway to measure
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
     /// Also write every figure of every round to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -62,7 +66,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
         };
         rollout::run(program, args.quick)?;
     }
-    let alone = [access::NAME, rollout::NAME];
+    if wanted(audit::NAME) {
+        let program = match &args.audit {
+            Some(path) => path.clone(),
+            None => binary::kubectl_streamway()?,
+        };
+        let rounds = if args.quick { 1 } else { args.rounds.max(1) };
+        audit::run(program, rounds, args.quick)?;
+    }
+    let alone = [access::NAME, rollout::NAME, audit::NAME];
     let alone = |name: &String| alone.iter().any(|row| row.starts_with(name.as_str()));
     if !args.rows.is_empty() && args.rows.iter().all(alone) {
         return Ok(());

@@ -39,6 +39,12 @@ pub(crate) fn program(name: &str, release: bool) -> Result<PathBuf> {
         .join(name))
 }
 
+/// Builds `kubectl-streamway` for release, and tells where it is.
+pub(crate) fn kubectl_streamway() -> Result<PathBuf> {
+    let path = program("cli", true)?;
+    Ok(path.with_file_name("kubectl-streamway"))
+}
+
 /// Builds every program of the image, and tells the folder that they are in.
 pub(crate) fn programs() -> Result<PathBuf> {
     let (root, target) = workspace()?;

@@ -10,6 +10,7 @@ mod crds;
 mod demo;
 mod generated;
 mod image;
+mod krew;
 mod manifests;
 mod test;
 
@@ -43,6 +44,7 @@ enum Command {
     Manifests(manifests::Args),
     /// Put the stream proxy's container image together, without Docker
     Image(image::Args),
+    Krew(krew::Args),
     /// Check that crates depend on each other only as docs/architecture.md says
     Arch(arch::Args),
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => crds::run(args),
         Command::Manifests(args) => manifests::run(args),
         Command::Image(args) => image::run(args),
+        Command::Krew(args) => krew::run(args),
         Command::Arch(args) => arch::run(args),
     };
     match result {
