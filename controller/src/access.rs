@@ -66,7 +66,9 @@ impl Access {
             tokio::select! {
                 () = sleep_until(due), if object.is_some() => {}
                 next = seen.next() => {
-                    object = next;
+                    // It has no end; one that had would be asked for its next without a pause.
+                    let Some(next) = next else { return std::future::pending().await };
+                    object = Some(next);
                     if !is_due(object.as_ref(), last.as_ref()) {
                         continue;
                     }

@@ -52,9 +52,10 @@ pub fn install(cluster: &Cluster) -> Result<()> {
         ])?;
     }
     kubectl.wait_for_crds()?;
+    let definitions = streamway_crds::definitions()?.len();
     wait::until("the kinds are served", Duration::from_secs(30), || {
         let kinds = kubectl.ok(&["api-resources", "--categories=streamway", "-o", "name"])?;
-        Ok((kinds.lines().count() == 3).then_some(()))
+        Ok((kinds.lines().count() == definitions).then_some(()))
     })
 }
 

@@ -1,4 +1,5 @@
 //! Roles and bindings of every shape, each with what is to be found in it: for what looks at RBAC.
+#![allow(clippy::indexing_slicing, reason = "of JSON, where it sets a field")]
 
 use serde_json::{Value, json};
 

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::httpclient::{HttpClient, Speaks};
 
+/// The path and the body of one of so many.
+type Object = fn(Size, usize) -> (String, Value);
+
 /// How many there are of what.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
@@ -54,7 +57,7 @@ pub async fn create(cluster: &Cluster, size: Size) -> Result<()> {
     let url = cluster.url();
     let address = url.strip_prefix("https://").context("no https")?;
     // Roles before what refers to them, namespaces before what is in them.
-    let parts: [(usize, fn(Size, usize) -> (String, Value)); 5] = [
+    let parts: [(usize, Object); 5] = [
         (size.namespaces, namespace),
         (size.roles, role),
         (size.cluster_roles, cluster_role),
