@@ -6,6 +6,7 @@
     reason = "of reports and of the test's own lists"
 )]
 
+#[allow(dead_code, unused_imports, reason = "rbac_truth uses the rest")]
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -315,7 +316,7 @@ async fn verdicts(report: &Report, server: &mut Server) -> Result<()> {
 /// Whether a report's reach has an object.
 fn reaches(reach: &Value, namespace: &str, name: &str) -> bool {
     let own = reach["namespaces"].get(namespace);
-    let names = own.unwrap_or(&reach["everywhere"]);
+    let names = own.unwrap_or_else(|| &reach["everywhere"]);
     let among = |key: &str| {
         let names = names[key].as_array();
         names.map(|names| names.iter().any(|own| own == name))

@@ -74,19 +74,21 @@ fn exemptions(report: &Report, reason: &str, until: Date) -> Result<Vec<Value>> 
     let objects = scopes
         .into_iter()
         .map(|((subject, namespaces), (print, resources))| {
-            let mut who = json!({"kind": subject.kind.as_str(), "name": subject.name});
-            if subject.kind == SubjectKind::ServiceAccount {
-                who["namespace"] = json!(subject.namespace);
-            }
-            let mut spec = json!({
+            let (kind, name) = (subject.kind.as_str(), &subject.name);
+            let who = match subject.kind {
+                SubjectKind::ServiceAccount => {
+                    json!({"kind": kind, "namespace": subject.namespace, "name": name})
+                }
+                _ => json!({"kind": kind, "name": name}),
+            };
+            // An empty list is all namespaces, as none at all is.
+            let spec = json!({
                 "subjects": [who],
+                "namespaces": namespaces,
                 "resources": resources,
                 "reason": reason,
                 "expires": format!("{end}T00:00:00Z"),
             });
-            if !namespaces.is_empty() {
-                spec["namespaces"] = json!(namespaces);
-            }
             json!({
                 "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
                 "kind": "AccessExemption",
