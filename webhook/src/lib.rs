@@ -3,12 +3,12 @@
 //! | path | asked when | what it does |
 //! |---|---|---|
 //! | `/mutate/node-status` ([`node_status`]) | a Node's status is updated | keeps what a rollout switched from being undone |
-//! | `/admit/connect/…` ([`connect`]) | a session in a pod is opened | notes, warns of or refuses one without `create` |
-//! | `/authorize` ([`authorize`]) | somebody wants to `get` what opens sessions | the same, before RBAC |
+//! | `/admit/connect/…` (`connect`) | a session in a pod is opened | notes, warns of or refuses one without `create` |
+//! | `/authorize` (`authorize`) | somebody wants to `get` what opens sessions | the same, before RBAC |
 //!
 //! The first answers from memory, never denies, and changes nothing but what the NodeStreaming of the
 //! Node's name asks for. It switches nothing itself: the controller does, and patches the Node. The others
-//! ([`access`]) ask the API server, and are served where `--access-check` says so.
+//! (`access`) ask the API server, and are served where `--access-check` says so.
 //!
 //! ```text
 //!  kubelet ──PATCH nodes/status──▶ API server ──AdmissionReview──▶ listen ─▶ a path's module

@@ -15,7 +15,7 @@ pub struct Places(pub(super) HashMap<Key, Written>);
 /// A line of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// The source's name, as given to [`Manifests::read`].
+    /// The source's name, as given to [`Manifests::read`](super::Manifests::read).
     pub source: Arc<str>,
     /// From 1.
     pub line: u32,

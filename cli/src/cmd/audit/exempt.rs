@@ -81,14 +81,15 @@ fn exemptions(report: &Report, reason: &str, until: Date) -> Result<Vec<Value>> 
                 }
                 _ => json!({"kind": kind, "name": name}),
             };
-            // An empty list is all namespaces, as none at all is.
-            let spec = json!({
+            let mut spec = json!({
                 "subjects": [who],
-                "namespaces": namespaces,
                 "resources": resources,
                 "reason": reason,
                 "expires": format!("{end}T00:00:00Z"),
             });
+            if let (Some(fields), false) = (spec.as_object_mut(), namespaces.is_empty()) {
+                fields.insert("namespaces".to_owned(), json!(namespaces));
+            }
             json!({
                 "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
                 "kind": "AccessExemption",
