@@ -56,7 +56,7 @@ impl Access {
 
     /// Audits for ever: when the report's interval is over, when its spec changes, and when somebody
     /// deleted it.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(self) {
         let api = self.api();
         let mut seen = pin!(seen(api));
         let mut object = None;

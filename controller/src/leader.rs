@@ -9,6 +9,7 @@ use streamway_crds::names;
 use streamway_daemon::exit::ExitError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::approver::{Agents, Approver};
@@ -78,7 +79,9 @@ impl Leader {
             return Ok(());
         }
         let approver = self.approver();
+        // A task of its own: what it is at must not keep nodes waiting. It ends with the leader.
         let access = Access::new(&self.client, &self.metrics);
+        let _access = AbortOnDropHandle::new(tokio::spawn(access.run()));
         // One token for both ways to end: writes under way are finished in either case.
         let quiet = stop.child_token();
         let control = Control::new(
@@ -94,7 +97,6 @@ impl Leader {
         tokio::select! {
             () = &mut acting => {}
             () = approver.run() => {}
-            () = access.run() => {}
             () = self.rights_go() => {
                 tracing::warn!("the controller's rights are being deleted; taking everything back");
                 quiet.cancel();
