@@ -66,10 +66,11 @@ impl Access {
             tokio::select! {
                 () = sleep_until(due), if object.is_some() => {}
                 next = seen.next() => {
-                    // It has no end; one that had would be asked for its next without a pause.
-                    let Some(next) = next else { return std::future::pending().await };
+                    // A watch has no end.
+                    let Some(next) = next else { return };
+                    let due = is_due(next.as_ref(), last.as_ref());
                     object = Some(next);
-                    if !is_due(object.as_ref(), last.as_ref()) {
+                    if !due {
                         continue;
                     }
                 }
@@ -199,12 +200,9 @@ fn seen(api: Api<AccessReport>) -> impl Stream<Item = Option<AccessReport>> {
     })
 }
 
-/// Whether what was seen asks for an audit now.
-fn is_due(object: Option<&Option<AccessReport>>, last: Option<&Last>) -> bool {
-    let (Some(object), Some(last)) = (object, last) else {
-        return true;
-    };
-    // One that is not there is made.
-    let generation = object.as_ref().map(|object| object.metadata.generation);
-    generation != Some(last.generation)
+/// Whether what was seen asks for an audit now: one that is not there is made.
+fn is_due(object: Option<&AccessReport>, last: Option<&Last>) -> bool {
+    let seen = object.map(|object| object.metadata.generation);
+    let audited = last.map(|last| last.generation);
+    seen.is_none() || seen != audited
 }
