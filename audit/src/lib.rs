@@ -5,7 +5,7 @@
 //!  rbac::Index ──┐
 //!  Server ───────┼── Report::of ──▶ Report ──▶ a table, JSON, SARIF, HTML, an AccessReport
 //!  Locate ───────┘                    ▲
-//!                                     └── join (evidence), accept (baseline), keep (filters)
+//!                                     └── join (evidence), exempt and accept (baseline), keep (filters)
 //! ```
 //!
 //! ```
@@ -38,6 +38,7 @@ mod baseline;
 mod build;
 pub mod doctor;
 mod evidence;
+mod exemption;
 mod exposure;
 mod filter;
 mod finding;
@@ -58,6 +59,7 @@ mod version;
 
 pub use baseline::{Accepted, BASELINE_KIND, BadBaseline, Baseline};
 pub use evidence::{Evidence, Log, Use};
+pub use exemption::{Exemption, Exemptions};
 pub use exposure::{Exposure, State};
 pub use filter::{Filter, NoSuchRule, RulePattern, SubjectPattern};
 pub use finding::{Finding, ObjectRef, Path, Pods, Suppression, Verdict};

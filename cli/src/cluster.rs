@@ -18,12 +18,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use serde::Deserialize;
 use serde_json::Value;
-use streamway_audit::Version;
+use streamway_audit::{Exemptions, Version};
 
 use crate::args::ConnectionArgs;
 pub(crate) use list::Collection;
 
 const JSON: &str = "application/json";
+const EXEMPTIONS: &str = "/apis/streamway.dev/v1alpha1/accessexemptions";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A cluster, as somebody sees it.
@@ -124,6 +125,16 @@ impl Cluster {
     ) -> Result<T, Failure> {
         let answer = self.get(path).await?;
         Ok(serde_json::from_slice(&answer.body)?)
+    }
+
+    /// AccessExemptions; none where the cluster does not know the kind.
+    pub(crate) async fn exemptions(&self) -> Result<Exemptions, Failure> {
+        match self.read(EXEMPTIONS).await {
+            Err(Failure::Refused { code, .. }) if code == StatusCode::NOT_FOUND => {
+                Ok(Exemptions::default())
+            }
+            read => read,
+        }
     }
 
     /// A GET for protobuf, or JSON if the server knows no better.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use streamway_audit::{Server, Warning};
+use streamway_audit::{Exemptions, Server, Warning};
 use streamway_rbac::Policy;
 
 use crate::objects::Object;
@@ -28,6 +28,8 @@ enum Line {
     End {
         objects: usize,
         server: Server,
+        #[serde(default)]
+        exemptions: Exemptions,
         warnings: Vec<Warning>,
     },
 }
@@ -65,10 +67,16 @@ impl Writer {
         self.line(object)
     }
 
-    pub(crate) fn finish(mut self, server: &Server, warnings: &[Warning]) -> Result<()> {
+    pub(crate) fn finish(
+        mut self,
+        server: &Server,
+        exemptions: &Exemptions,
+        warnings: &[Warning],
+    ) -> Result<()> {
         self.line(&Line::End {
             objects: self.objects,
             server: server.clone(),
+            exemptions: exemptions.clone(),
             warnings: warnings.to_vec(),
         })?;
         self.file.flush()?;
@@ -89,6 +97,7 @@ pub(crate) struct Snapshot {
     pub(crate) policy: Policy,
     pub(crate) server: Server,
     pub(crate) source: String,
+    pub(crate) exemptions: Exemptions,
     /// What could not be read when it was made.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -132,6 +141,7 @@ fn lines(mut input: impl BufRead) -> Result<Snapshot> {
         let Line::End {
             objects: told,
             server,
+            exemptions,
             warnings,
         } = line
         else {
@@ -145,6 +155,7 @@ fn lines(mut input: impl BufRead) -> Result<Snapshot> {
             policy,
             server,
             source,
+            exemptions,
             warnings,
         });
     }

@@ -100,6 +100,9 @@ pub struct AccessReportStatus {
     /// How many findings there are, by severity.
     #[serde(default)]
     pub counts: SeverityCounts,
+    /// Findings that AccessExemptions accept: they are in neither counts nor findings.
+    #[serde(default)]
+    pub accepted: i64,
     /// The findings, the worst first; at most 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "atomic"))]

@@ -78,7 +78,7 @@ impl Kubectl {
     pub fn wait_for_crds(&self) -> Result<()> {
         let args = [
             "--for=condition=Established",
-            "--timeout=30s",
+            "--timeout=90s",
             "crd",
             "--all",
         ];

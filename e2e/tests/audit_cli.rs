@@ -104,6 +104,9 @@ fn audit_and_doctor() {
     suite.check("fixes are tried on the server, and not kept", || {
         fixes(&cli)
     });
+    suite.check("what is exempt is accepted, until its end", || {
+        exempted(&cli)
+    });
     suite.check("pods of service accounts are told", || pods(&cli));
     suite.check("another user can be acted as", || acted_as(&cli));
     suite.check("doctor says what enforces the check", || doctor(&cli));
@@ -239,6 +242,50 @@ fn refused(cli: &Cli<'_>) -> Result<()> {
         "{ended:?}"
     );
     Ok(())
+}
+
+/// `--fix exempt` prints what the cluster takes, and the next audit knows it.
+fn exempted(cli: &Cli<'_>) -> Result<()> {
+    let kubectl = cli.cluster.kubectl()?;
+    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+    kubectl.ok(&["apply", "--server-side", "-k", crds])?;
+    kubectl.wait_for_crds()?;
+    // The API server's own check would refuse them, and knows no exemptions.
+    let words = "audit --kind SW001 --server-version 1.34 --fail-on high";
+    let open = cli.run("admin", words)?;
+    ensure!(open.code == 1, "{open:?}");
+    let fix = format!("{words} --fix exempt --reason moving --until 2099-12-31");
+    let printed = cli.run("admin", &fix)?;
+    kubectl.apply(&printed.stdout)?;
+    let accepted = cli.run("admin", words)?;
+    ensure!(accepted.code == 0, "{accepted:?}");
+    let report = cli.report(&format!("{words} --save exempt.jsonl"))?;
+    let findings = report["findings"].as_array().context("no findings")?;
+    let own = findings
+        .iter()
+        .filter(|finding| finding["builtin"] == false);
+    let told: Vec<_> = own.map(|finding| &finding["suppressed"]).collect();
+    let all = told.iter().all(|told| {
+        let reason = told["reason"].as_str().unwrap_or_default();
+        reason.starts_with("AccessExemption audit-") && told["until"] == "2099-12-31"
+    });
+    ensure!(!told.is_empty() && all, "{told:?}");
+    let again = cli.run(
+        "admin",
+        &words.replace("audit", "audit --from exempt.jsonl"),
+    )?;
+    ensure!(again.code == 0, "{again:?}");
+    // Who may not list them is told that they count.
+    let reader = cli.run("reader", words)?;
+    ensure!(
+        reader
+            .stderr
+            .contains("AccessExemptions cannot be listed, so what they accept counts"),
+        "{reader:?}"
+    );
+    kubectl
+        .ok(&["delete", "accessexemptions", "--all"])
+        .map(drop)
 }
 
 fn fixes(cli: &Cli<'_>) -> Result<()> {

@@ -11,6 +11,7 @@ mod verify;
 use std::time::Instant;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use streamway_audit::{Filter, FixKind, Nowhere, Report};
 use streamway_rbac::Index;
 
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<Outcome> {
         server,
         source,
         warnings,
+        exemptions,
         cluster,
     } = input::read(&args).await?;
     times.tell("read");
@@ -60,6 +62,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<Outcome> {
         severity: None,
     };
     report.keep(|finding| scope.matches(finding));
+    report.exempt(&exemptions, Timestamp::now());
     if let Some(accepted) = &accepted {
         report.accept(accepted, baseline::today());
     }

@@ -2,14 +2,19 @@
 
 use std::fmt::Debug;
 
+use http::Request;
+use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, ListParams};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use streamway_audit::{CREATE_CHECK, Nowhere, Origin, Report, Server, Version};
+use streamway_audit::{CREATE_CHECK, Exemptions, Nowhere, Origin, Report, Server, Version};
 use streamway_rbac::{Index, Policy};
 
 use crate::scrape;
+
+/// All of them: they are few, and each is for a time.
+const EXEMPTIONS: &str = "/apis/streamway.dev/v1alpha1/accessexemptions";
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
@@ -45,15 +50,29 @@ pub(super) async fn report(client: &Client) -> Result<Report, Error> {
     let all = Api::<RoleBinding>::all(client.clone());
     bindings += pages(all, "RoleBindings", |one| policy.add_role_binding(one)).await?;
 
+    let exemptions = exemptions(client).await?;
     let server = server(client).await?;
     // Of tens of thousands of bindings it takes a good part of a second.
     let judged = tokio::task::spawn_blocking(move || {
         let mut report = Report::of(&Index::new(policy), server, &Nowhere);
         report.source.roles = roles;
         report.source.bindings = bindings;
+        report.exempt(&exemptions, Timestamp::now());
         report
     });
     judged.await.map_err(|_| Error::Ended)
+}
+
+async fn exemptions(client: &Client) -> Result<Exemptions, Error> {
+    let request = Request::get(EXEMPTIONS).body(Vec::new());
+    let listed = match request {
+        Ok(request) => client.request(request).await,
+        Err(error) => Err(kube::Error::HttpError(error)),
+    };
+    listed.map_err(|source| Error::List {
+        kind: "AccessExemptions",
+        source: Box::new(source),
+    })
 }
 
 async fn server(client: &Client) -> Result<Server, Error> {

@@ -80,13 +80,9 @@ fn of(report: &Report, now: &Time) -> AccessReportStatus {
             low: count(Severity::Low),
             note: count(Severity::Note),
         },
-        findings: report
-            .findings
-            .iter()
-            .take(LISTED_FINDINGS)
-            .map(finding)
-            .collect(),
-        more: number(report.findings.len().saturating_sub(LISTED_FINDINGS)),
+        accepted: number(report.counts.suppressed),
+        findings: report.open().take(LISTED_FINDINGS).map(finding).collect(),
+        more: number(report.open().count().saturating_sub(LISTED_FINDINGS)),
         ..AccessReportStatus::default()
     }
 }

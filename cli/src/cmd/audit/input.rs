@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use streamway_audit::manifests::{Manifests, Places};
-use streamway_audit::{Location, Origin, Server, Warning};
+use streamway_audit::{Exemptions, Location, Origin, Server, Warning};
 use streamway_rbac::Policy;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,6 +24,8 @@ pub(crate) struct Input {
     /// For people.
     pub(crate) source: String,
     pub(crate) warnings: Vec<Warning>,
+    /// Of a cluster.
+    pub(crate) exemptions: Exemptions,
     /// The cluster, where it is one that can be asked more.
     pub(crate) cluster: Option<Cluster>,
 }
@@ -100,6 +102,7 @@ fn of_manifests(args: &AuditArgs) -> Result<Input> {
         server: Server::of(None),
         source,
         warnings,
+        exemptions: Exemptions::default(),
         cluster: None,
     })
 }
@@ -112,6 +115,7 @@ fn of_snapshot(path: &Path) -> Result<Input> {
         server: snapshot.server,
         source: snapshot.source,
         warnings: snapshot.warnings,
+        exemptions: snapshot.exemptions,
         cluster: None,
     })
 }
@@ -146,8 +150,14 @@ async fn of_cluster(args: &AuditArgs) -> Result<Input> {
              ({failure}); --feature-gates says otherwise"
         ))),
     }
+    let exemptions = cluster.exemptions().await.unwrap_or_else(|failure| {
+        warnings.push(warning(format!(
+            "AccessExemptions cannot be listed, so what they accept counts: {failure}"
+        )));
+        Exemptions::default()
+    });
     if let Some(save) = save {
-        save.finish(&server, &warnings)?;
+        save.finish(&server, &exemptions, &warnings)?;
     }
     Ok(Input {
         policy,
@@ -155,6 +165,7 @@ async fn of_cluster(args: &AuditArgs) -> Result<Input> {
         server,
         source,
         warnings,
+        exemptions,
         cluster: Some(cluster),
     })
 }
