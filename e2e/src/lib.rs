@@ -53,6 +53,8 @@ pub mod wsclient;
 
 /// Version of the API server, and of the kubelet that takes WebSockets itself.
 pub const CURRENT: &str = "1.36.3";
+/// Version of the API server that speaks WebSockets and does not ask for `create`.
+pub const UNCHECKED_API_SERVER: &str = "1.34.4";
 /// Version of the kubelet that speaks SPDY only.
 pub const OLD_KUBELET: &str = "1.34.4";
 /// Version of the API server that speaks no WebSockets but v4: what the gateway is for.
@@ -68,6 +70,7 @@ pub fn prepare() -> anyhow::Result<()> {
         (CURRENT, "kube-scheduler"),
         (CURRENT, "kube-proxy"),
         (OLD_KUBELET, "kubelet"),
+        (UNCHECKED_API_SERVER, "kube-apiserver"),
         (OLD_API_SERVER, "kube-apiserver"),
         (OLD_API_SERVER, "kubelet"),
         (OLD_API_SERVER, "kube-controller-manager"),

@@ -10,7 +10,7 @@ use streamway_e2e::cluster::Cluster;
 use streamway_e2e::sessions::{RIGHTS, opens};
 use streamway_e2e::suite::Suite;
 use streamway_e2e::webhook::{Replica, install};
-use streamway_e2e::{CURRENT, OLD_API_SERVER};
+use streamway_e2e::{CURRENT, OLD_API_SERVER, UNCHECKED_API_SERVER};
 
 /// Turns the API server's own check off.
 const OWN_CHECK_OFF: &str = "--feature-gates=AuthorizePodWebsocketUpgradeCreatePermission=false";
@@ -18,6 +18,11 @@ const OWN_CHECK_OFF: &str = "--feature-gates=AuthorizePodWebsocketUpgradeCreateP
 #[test]
 fn a_session_needs_create_on_an_old_api_server() {
     a_session_needs_create(OLD_API_SERVER);
+}
+
+#[test]
+fn a_session_needs_create_on_an_api_server_without_the_check() {
+    a_session_needs_create(UNCHECKED_API_SERVER);
 }
 
 #[test]
@@ -66,7 +71,7 @@ fn a_session_needs_create(version: &str) {
     check("alone, get is enough", &|| {
         opens(world.cluster, "reader", POD)
     });
-    if version == CURRENT {
+    if version != OLD_API_SERVER {
         check("alone, get nodes/proxy is enough for a kubelet", &|| {
             world.kubelet_alone()
         });
@@ -82,7 +87,7 @@ fn a_session_needs_create(version: &str) {
     check("at admission: the webhook is away", &|| {
         world.admission_away()
     });
-    if version == CURRENT {
+    if version != OLD_API_SERVER {
         check("at admission: RBAC answers first", &|| world.index());
     }
     check("without it, get is enough again", &|| world.no_admission());
@@ -93,7 +98,7 @@ fn a_session_needs_create(version: &str) {
         world.authorizes()?;
         world.enforced()
     });
-    if version == CURRENT {
+    if version != OLD_API_SERVER {
         check("before RBAC: nothing else costs a call", &|| {
             world.costs_nothing(Enforced::BeforeRbac)
         });

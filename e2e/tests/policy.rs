@@ -1,5 +1,5 @@
-//! The ValidatingAdmissionPolicy alone, on a real API server whose own check is off: somebody with `get`
-//! only opens no session where the policy denies, and everybody else does as before.
+//! The ValidatingAdmissionPolicy alone, on real API servers that do not check by themselves: somebody with
+//! `get` only opens no session where the policy denies, and everybody else does as before.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -11,16 +11,27 @@ use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::repository;
 use streamway_e2e::sessions::{RIGHTS, creates_by_spdy, opens, refused};
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{CURRENT, wait};
+use streamway_e2e::{CURRENT, UNCHECKED_API_SERVER, wait};
 
 /// The pod that sessions are in.
 const POD: &str = "box-one";
 
 #[test]
-fn a_session_needs_create() {
-    let cluster = Cluster::builder("test-policy")
-        .api_server_flags(&["--feature-gates=AuthorizePodWebsocketUpgradeCreatePermission=false"])
-        .node("one", CURRENT, None)
+fn a_session_needs_create_where_the_check_is_off() {
+    let off = "--feature-gates=AuthorizePodWebsocketUpgradeCreatePermission=false";
+    a_session_needs_create(CURRENT, &[off]);
+}
+
+#[test]
+fn a_session_needs_create_where_there_is_no_check() {
+    a_session_needs_create(UNCHECKED_API_SERVER, &[]);
+}
+
+fn a_session_needs_create(version: &str, flags: &[&str]) {
+    let cluster = Cluster::builder(&format!("test-policy-{version}"))
+        .api_server(version)
+        .api_server_flags(flags)
+        .node("one", version, None)
         .up()
         .unwrap();
     let kubectl = cluster.kubectl().unwrap();
