@@ -15,7 +15,24 @@ pub fn rbac_tool() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("RBAC_TOOL") {
         return Ok(path.into());
     }
-    build::go_module("rbac-tool", "1.20.0", "github.com/alcideio/rbac-tool")
+    build::go_module("rbac-tool", "1.20.0", "github.com/alcideio/rbac-tool", "")
+}
+
+/// kubectl-who-can of aquasecurity: `$KUBECTL_WHO_CAN`, or built once from its published Go module.
+///
+/// # Errors
+///
+/// It can be neither found nor built.
+pub fn kubectl_who_can() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("KUBECTL_WHO_CAN") {
+        return Ok(path.into());
+    }
+    build::go_module(
+        "kubectl-who-can",
+        "0.4.0",
+        "github.com/aquasecurity/kubectl-who-can",
+        "/cmd/kubectl-who-can",
+    )
 }
 
 /// `kubectl-streamway` that the tests run: `$KUBECTL_STREAMWAY`, or the one that cargo built beside them.
@@ -33,7 +50,7 @@ pub fn kubectl_streamway() -> Result<PathBuf> {
     let path = profile.join("kubectl-streamway");
     ensure!(
         path.exists(),
-        "there is no {}: cargo build -p streamway-cli, or cargo xtask test",
+        "there is no {}: cargo build --workspace, or cargo xtask test",
         path.display()
     );
     Ok(path)

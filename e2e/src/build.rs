@@ -56,17 +56,18 @@ pub fn metrics_server() -> Result<PathBuf> {
     )
 }
 
-/// The program of a Go module whose root is its main package, from the cache or built.
-pub(crate) fn go_module(program: &str, version: &str, path: &str) -> Result<PathBuf> {
+/// The program of a Go module, from the cache or built: `main` is its main package's folder, beginning with
+/// a slash, or empty for the module's own.
+pub(crate) fn go_module(program: &str, version: &str, path: &str, main: &str) -> Result<PathBuf> {
     built(program, version, program, |source, built| {
-        let module = format!("{path}@v{version}");
+        let module = format!("{path}{main}@v{version}");
         for args in [
             &["mod", "init", "streamway.dev/tools"][..],
             &["get", &module],
         ] {
             run::output(command("go", args.iter().copied()).current_dir(source))?;
         }
-        go_build(source, built, "-s -w", path)
+        go_build(source, built, "-s -w", &format!("{path}{main}"))
     })
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use streamway_crds::names;
 
 use crate::cluster::Cluster;
-use crate::{run, wait};
+use crate::{https, run, wait};
 
 /// Who the controller is to the API server.
 pub const USER: &str = "system:serviceaccount:streamway-system:streamway-controller";
@@ -208,7 +208,7 @@ impl<'a> Controller<'a> {
     fn get(&self, path: &str) -> Result<String> {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(&self.admin)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(https::PATIENCE))?;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

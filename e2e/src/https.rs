@@ -13,6 +13,9 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+/// How long a server may be silent, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -48,7 +51,7 @@ pub fn connect(address: &str, certificate: Option<(&Path, &Path)>) -> Result<Con
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost")?)?;
     let tcp = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-    tcp.set_read_timeout(Some(Duration::from_secs(5)))?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
     Ok(StreamOwned::new(tls, tcp))
 }
 
@@ -68,7 +71,7 @@ pub fn exchange(
 pub fn get_plain(address: &str, path: &str) -> Result<Answer> {
     let mut tcp =
         TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-    tcp.set_read_timeout(Some(Duration::from_secs(5)))?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
     write!(tcp, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     Ok(answer(&read_all(&mut tcp)))
 }

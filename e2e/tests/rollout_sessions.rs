@@ -47,12 +47,12 @@ fn none_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = product::three_nodes("test-rollout-sessions").up().unwrap();
     let early = Sessions::start(&cluster, "early", EARLY, true).unwrap();
+    early.up().unwrap();
     let archive = product::archive(folder.path()).unwrap();
     let streamway = Streamway::new(&cluster, "default", archive).unwrap();
     streamway.install().unwrap();
     let rollout = Rollout::new(&cluster, "all").unwrap();
     let mut suite = Suite::default();
-    early.up().unwrap();
     println!("    agents: {}", memory(&cluster).unwrap());
     suite.check("the first wave", || {
         rollout.apply(TWO_WAVES)?;

@@ -15,7 +15,7 @@ use streamway_e2e::{run, wait};
 use super::world::{LONG, World};
 
 /// How long sessions of one that is told to end may run on.
-const GRACE: &str = "40s";
+const GRACE: &str = "120s";
 
 /// An agent. It ends with the cluster, or by a signal.
 pub(crate) struct Agent<'a> {
@@ -112,7 +112,7 @@ impl<'a> Agent<'a> {
     /// Its metrics, by its own socket.
     pub(crate) fn metrics(&self) -> Result<String> {
         let mut stream = std::os::unix::net::UnixStream::connect(self.socket())?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(https::PATIENCE))?;
         write!(stream, "GET /metrics HTTP/1.0\r\n\r\n")?;
         Ok(std::io::read_to_string(stream)?)
     }

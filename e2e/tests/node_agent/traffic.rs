@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use streamway_e2e::run;
+use streamway_e2e::{run, wait};
 
 use super::asker::{Asker, none_failed, summary};
 use super::process::Agent;
 use super::session::Session;
-use super::world::World;
+use super::world::{LONG, World};
 
 /// The agent of the first checks.
 pub(crate) const FIRST: &str = "first";
@@ -60,15 +60,19 @@ pub(crate) fn redirected(world: &World<'_>) -> Result<()> {
         passed == [before[0] + 1, before[1] + 2],
         "{before:?} {passed:?}"
     );
-    let protocols: Vec<_> = agent
-        .sessions()
-        .iter()
-        .map(|line| line["client_protocol"].to_string())
-        .collect();
-    ensure!(
-        protocols == ["\"SPDY/3.1\"", "\"v5.channel.k8s.io\""],
-        "{protocols:?}"
-    );
+    // A client has its status before the agent has seen the session's end.
+    wait::until("both sessions are told of", LONG, || {
+        let protocols: Vec<_> = agent
+            .sessions()
+            .iter()
+            .map(|line| line["client_protocol"].to_string())
+            .collect();
+        ensure!(
+            protocols == ["\"SPDY/3.1\"", "\"v5.channel.k8s.io\""],
+            "{protocols:?}"
+        );
+        Ok(Some(()))
+    })?;
     world.kubectl.ok(&["logs", "box-one"])?;
     let metrics = agent.metrics()?;
     ensure!(

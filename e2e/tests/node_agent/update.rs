@@ -35,9 +35,11 @@ fn update(world: &World<'_>, to: &str) -> Result<()> {
     asker.more(3)?;
     let at_new = new.sessions().len();
     ensure!(at_new > 0, "nothing came to the new one");
-    let at_old = old.sessions().len();
     old.signal("-TERM")?;
     old.says("\"closing\"")?;
+    // Those that had come to it by then have ended.
+    asker.more(3)?;
+    let at_old = old.sessions().len();
     asker.more(3)?;
     for session in &mut sessions {
         session

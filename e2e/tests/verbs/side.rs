@@ -16,7 +16,7 @@ use streamway_e2e::run;
 use super::normal::{Normal, Objects};
 
 /// Longest time in seconds that a command may take.
-const DEADLINE: &str = "90";
+const DEADLINE: &str = "180";
 
 /// Files that commands find in their folder. NODE is the side's node.
 const FILES: [(&str, &str); 6] = [

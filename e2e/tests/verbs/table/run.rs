@@ -179,8 +179,9 @@ pub(super) const NODES: &[Row] = &[
     ),
     ("kubectl cordon $NODE", 0, "cordoned"),
     ("kubectl get node $NODE", 0, "SchedulingDisabled"),
+    // kubectl tells what it may not delete in no order.
     (
-        "kubectl drain $NODE --pod-selector=drained",
+        "kubectl drain $NODE --pod-selector=drained 2>&1 | sed 's/, cannot/\\ncannot/g; s/[][]/\\n/g' | sort",
         1,
         "declare no controller",
     ),
