@@ -9,6 +9,9 @@ use streamway_e2e::image::PROGRAMS;
 
 use crate::binary;
 
+/// The plugin's program, which is in no image.
+const CLI: &str = "kubectl-streamway";
+
 /// Run every test: unit, process, and end to end on real clusters (needs root).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let start = Instant::now();
-    let (root, _) = binary::workspace()?;
+    let (root, target) = binary::workspace()?;
     binary::cargo(
         &["test", "--workspace", "--exclude", "streamway-e2e"],
         &root,
@@ -31,17 +34,29 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("the tests on real clusters were left out, as asked for (--no-e2e)");
         return Ok(());
     }
-    // The programs that the tests run, and what they are tested against.
-    let programs = binary::programs()?;
-    for program in PROGRAMS.map(|program| programs.join(program)) {
+    // The programs that the tests run, and what they are tested against. Always the whole workspace:
+    // cargo builds most dependencies anew for another choice of packages.
+    let everything = [
+        "build",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        lanes::CLUSTERS,
+    ];
+    println!(
+        "  building {} …",
+        [&PROGRAMS[..], &[CLI]].concat().join(", ")
+    );
+    binary::cargo(&everything, &root)?;
+    for program in PROGRAMS.iter().chain(&[CLI]) {
+        let program = target.join("debug").join(program);
         if !program.exists() {
             bail!("cargo built no {}", program.display());
         }
     }
-    binary::program("cli", false)?;
     streamway_e2e::install::require_root("the tests on real clusters")?;
     streamway_e2e::prepare()?;
-    binary::cargo(&["test", "--package", "streamway-e2e", "--doc"], &root)?;
     lanes::run(&root, args.lanes)?;
     println!("every test passed, in {} s", start.elapsed().as_secs());
     Ok(())
