@@ -81,6 +81,8 @@ pub struct Use {
     pub first: Timestamp,
     /// When last.
     pub last: Timestamp,
+    /// The same of those that were let through, if any was.
+    pub let_through: Option<(Timestamp, Timestamp)>,
     /// What the last client called itself, cut at 200 bytes.
     pub user_agent: String,
     /// Who impersonated the user last, if anybody did.
@@ -246,6 +248,10 @@ impl AuditLog {
             }
         };
         own.first = own.first.min(request.at);
+        if is_let_through(request.code) {
+            let (first, last) = own.let_through.get_or_insert((request.at, request.at));
+            (*first, *last) = ((*first).min(request.at), (*last).max(request.at));
+        }
         own.codes
             .entry(request.code)
             .or_default()
@@ -283,6 +289,10 @@ impl Key {
     }
 }
 
+fn is_let_through(code: u16) -> bool {
+    code < 400
+}
+
 impl Use {
     fn new(key: Key, at: Timestamp) -> Self {
         Self {
@@ -292,6 +302,7 @@ impl Use {
             codes: BTreeMap::new(),
             first: at,
             last: at,
+            let_through: None,
             user_agent: String::new(),
             impersonator: None,
             reason: None,
@@ -336,7 +347,7 @@ impl Use {
 
     /// Requests that the API server let through: answered 101, or 200 by one that takes no WebSockets.
     pub fn passed(&self) -> u64 {
-        self.count(|code| code < 400)
+        self.count(is_let_through)
     }
 
     /// Requests answered 403.

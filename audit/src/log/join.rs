@@ -122,21 +122,21 @@ fn of_uses<'u>(uses: impl Iterator<Item = &'u Use>, reach: &Reach, index: &Index
     let mut users: HashMap<&str, evidence::Use> = HashMap::new();
     for own in uses {
         let passed = own.passed().min(within(own, reach));
-        if passed == 0 {
+        let (Some((first, last)), 1..) = (own.let_through, passed) else {
             continue;
-        }
+        };
         told.uses += passed;
-        told.first = told.first.into_iter().chain([own.first]).min();
-        told.last = told.last.max(Some(own.last));
+        told.first = told.first.into_iter().chain([first]).min();
+        told.last = told.last.max(Some(last));
         let refused = own.will_be_refused(index);
         let user = users.entry(own.user()).or_insert_with(|| evidence::Use {
             user: own.user().to_owned(),
             uses: 0,
-            last: own.last,
+            last,
             will_be_refused: true,
         });
         user.uses += passed;
-        user.last = user.last.max(own.last);
+        user.last = user.last.max(last);
         user.will_be_refused &= refused;
     }
     let mut users: Vec<_> = users.into_values().collect();
