@@ -136,14 +136,9 @@ fn who_can(
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let mut command = Command::new(program);
     command
-        .args([
-            verb,
-            resource,
-            "--subresource",
-            subresource,
-            "-o",
-            "json",
-        ])
+        .args([verb, resource, "--subresource", subresource])
+        .args(place)
+        .args(["-o", "json"])
         .args(["--context", "admin", "--kubeconfig"])
         .arg(cluster.kubeconfig());
     let told = asked(&mut command)?;
