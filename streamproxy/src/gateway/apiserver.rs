@@ -200,7 +200,7 @@ impl ApiServers {
             };
             let connections = server.as_shown(shown);
             let answer = if watches {
-                connections.watch(*request).await
+                Box::pin(connections.watch(*request)).await
             } else {
                 connections.send(*request).await
             };

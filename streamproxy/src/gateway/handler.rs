@@ -17,7 +17,7 @@ use super::identity::{Caller, Identities, Target, Telling, questions, strip_cred
 use super::metrics::{Checked, GatewayMetrics};
 use super::review::{Review, Verdict};
 use super::route::{self, Path};
-use crate::auth;
+use crate::auth::{self, UserInfo};
 use crate::headers;
 use crate::listen::{Handler, Peer};
 use crate::reply::{self, Body};
@@ -61,7 +61,11 @@ impl Handler for Gateway {
         let uri = request.uri();
         match route::classify(uri.path(), uri.query().unwrap_or_default()) {
             Path::Stream(route) => match streaming::offered(request.headers(), route.subresource) {
-                Some(protocol) => self.stream(request, route, protocol, caller, &peer).await,
+                // Boxed as all that most requests do without: a request is a task in HTTP/2, which is
+                // as large as its largest branch, and is moved when it is spawned.
+                Some(protocol) => {
+                    Box::pin(self.stream(request, route, protocol, caller, &peer)).await
+                }
                 None => {
                     let response = self.plain(request, Some(&route), caller, &peer).await;
                     self.counted(response)
@@ -100,14 +104,14 @@ impl Gateway {
             Err(response) => return response,
         };
         if let Some(route) = route
-            && let Some(response) = self.may_not_create(&ready, route, peer).await
+            && let Some(response) = Box::pin(self.may_not_create(&ready, route, peer)).await
         {
             return response;
         }
         match (client, &ready.token) {
             (Some(client), Some(token)) => {
                 let token = token.clone();
-                self.upgraded(client, token, ready, peer).await
+                Box::pin(self.upgraded(client, token, ready, peer)).await
             }
             _ => self.forwarded(request, ready, peer).await,
         }
@@ -392,7 +396,10 @@ impl Gateway {
             headers.insert(header::HOST, host);
         }
         headers::forwarded(&mut headers, peer.address.ip());
-        let shown = self.tell(caller, &mut headers, peer).await?;
+        let shown = match caller {
+            Caller::Certificate(user) => Box::pin(self.tell(user, &mut headers, peer)).await?,
+            _ => Shown::Nothing,
+        };
         Ok(Ready {
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
@@ -405,13 +412,10 @@ impl Gateway {
     /// Has the headers say who a verified certificate's user is.
     async fn tell(
         &self,
-        caller: &Caller,
+        user: &UserInfo,
         headers: &mut HeaderMap,
         peer: &Peer,
     ) -> Result<Shown, Response<Body>> {
-        let Caller::Certificate(user) = caller else {
-            return Ok(Shown::Nothing);
-        };
         match &self.identities.telling {
             Telling::Nobody => return Ok(Shown::Nothing),
             Telling::FrontProxy(names) => {
