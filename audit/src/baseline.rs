@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Suppression};
+use crate::finding::{AcceptedBy, Finding, Suppression};
 use crate::reach::Reach;
 use crate::report::{API_VERSION, Report, Warning};
 use crate::rules::RuleId;
@@ -69,10 +69,14 @@ pub enum BadBaseline {
 
 impl Baseline {
     /// The findings of a report that count, and those that a baseline before it accepted already, as
-    /// they were.
+    /// they were. What the cluster's AccessExemptions accept is left out: it ends when they do.
     pub fn of(report: &Report, reason: &str, until: Option<Date>) -> Self {
-        let accepted = report.findings.iter().map(|finding| {
+        let by = |finding: &Finding| finding.suppressed.as_ref().map(|own| own.by);
+        let findings = report.findings.iter();
+        let findings = findings.filter(|finding| by(finding) != Some(AcceptedBy::Exemption));
+        let accepted = findings.map(|finding| {
             let given = finding.suppressed.clone().unwrap_or_else(|| Suppression {
+                by: AcceptedBy::Baseline,
                 reason: reason.to_owned(),
                 until,
             });
@@ -122,7 +126,7 @@ impl Baseline {
 
 impl Report {
     /// Suppresses what a baseline accepts on a day. Entries that ended, that are exceeded or that match
-    /// nothing are told in warnings.
+    /// nothing are told in warnings. What is accepted otherwise ([`Report::exempt`]) stays so.
     pub fn accept(&mut self, baseline: &Baseline, today: Date) {
         let mut unused = 0;
         for entry in &baseline.accepted {
@@ -132,11 +136,15 @@ impl Report {
                 unused += 1;
                 continue;
             };
+            if finding.suppressed.is_some() {
+                continue;
+            }
             if let Some(text) = objection(entry, finding, today) {
                 self.warnings.push(note(text));
                 continue;
             }
             finding.suppressed = Some(Suppression {
+                by: AcceptedBy::Baseline,
                 reason: entry.reason.clone(),
                 until: entry.until,
             });

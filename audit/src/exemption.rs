@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use streamway_rbac::Kind;
 
 use crate::exposure::State;
-use crate::finding::{Finding, Suppression};
-use crate::fix::FixKind;
+use crate::finding::{AcceptedBy, Finding, Suppression};
 use crate::report::Report;
-use crate::subject::Subject;
+use crate::subject::{Subject, SubjectKind};
 
 /// An AccessExemption of `streamway.dev/v1alpha1`, as an API server tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +43,15 @@ struct Spec {
 }
 
 impl Spec {
-    /// Whether it is for the subject and the resource of a finding, and has not ended.
+    /// Whether it is for the subject and the resource of a finding, and has not ended. One for a group is
+    /// for what the group has, not for what its members have besides.
     fn is_for(&self, finding: &Finding, now: Timestamp) -> bool {
         let has = finding.rule.kind().has();
         let resource = format!("{}/{}", has.resource, has.subresource);
+        let mut subjects = self.subjects.iter();
         now < self.expires
-            && self.subjects.contains(&finding.subject)
             && self.resources.contains(&resource)
+            && subjects.any(|subject| is(subject, &finding.subject))
     }
 
     fn holds_in(&self, namespace: &str) -> bool {
@@ -57,15 +59,24 @@ impl Spec {
     }
 }
 
+/// Whether an exemption's subject is a finding's: a user may be a service account by its full name.
+fn is(exempt: &Subject, found: &Subject) -> bool {
+    let account = || Subject::from(&streamway_rbac::Subject::of_user(&exempt.name));
+    exempt == found || exempt.kind == SubjectKind::User && account() == *found
+}
+
 impl Report {
-    /// Suppresses what exemptions cover wholly: in every namespace that a finding reaches. What a
-    /// baseline accepted already stays as it is, and so does what the API server refuses by itself: it
-    /// knows no exemptions.
+    /// Suppresses what exemptions cover wholly: in every namespace that a finding reaches. What the API
+    /// server refuses by itself is left as it is: it knows no exemptions. Before [`Report::accept`].
     pub fn exempt(&mut self, exemptions: &Exemptions, now: Timestamp) {
         for finding in &mut self.findings {
-            let can_be = finding.fixes.iter().any(|fix| fix.kind == FixKind::Exempt)
-                && finding.exposure.state == State::Exploitable;
-            if can_be && finding.suppressed.is_none() {
+            let opens = matches!(
+                finding.rule.kind(),
+                Kind::GetWithoutCreate(_) | Kind::NodesProxy { create: false }
+            );
+            let state = finding.exposure.state;
+            let open = matches!(state, State::Exploitable | State::OpenAtKubelet);
+            if opens && open && !finding.builtin {
                 finding.suppressed = suppression(finding, exemptions, now);
             }
         }
@@ -77,22 +88,27 @@ impl Report {
 fn suppression(finding: &Finding, exemptions: &Exemptions, now: Timestamp) -> Option<Suppression> {
     let own = exemptions.items.iter();
     let own: Vec<_> = own.filter(|one| one.spec.is_for(finding, now)).collect();
-    let everywhere = own.iter().filter(|one| one.spec.namespaces.is_empty());
-    // One that holds everywhere is enough, the one that holds longest.
-    let used = match everywhere.max_by_key(|one| one.spec.expires) {
-        Some(one) => vec![*one],
-        None => {
-            let reach = &finding.reach;
-            let namespaces = reach.namespaces.iter();
-            let mut namespaces = namespaces.filter(|(_, names)| !names.is_none());
-            let covered = reach.everywhere.is_none()
-                && namespaces.all(|(name, _)| own.iter().any(|one| one.spec.holds_in(name)));
-            if !covered {
-                return None;
-            }
-            own
-        }
+    // Of those that hold in a place, the one that holds longest.
+    let longest = |holds: &dyn Fn(&Spec) -> bool| {
+        let holding = own.iter().filter(|one| holds(&one.spec));
+        holding.max_by_key(|one| one.spec.expires).copied()
     };
+    let reach = &finding.reach;
+    let mut used: Vec<&Exemption> = Vec::new();
+    if matches!(finding.rule.kind(), Kind::NodesProxy { .. }) {
+        // Nodes are in no namespace, so none limits an exemption.
+        used.push(longest(&|_| true)?);
+    } else if !reach.everywhere.is_none() {
+        used.push(longest(&|spec| spec.namespaces.is_empty())?);
+    } else {
+        let namespaces = reach.namespaces.iter();
+        for (namespace, _) in namespaces.filter(|(_, names)| !names.is_none()) {
+            let one = longest(&|spec| spec.holds_in(namespace))?;
+            if !used.contains(&one) {
+                used.push(one);
+            }
+        }
+    }
     let end = used.iter().map(|one| one.spec.expires).min()?;
     let reasons: Vec<_> = used
         .iter()
@@ -101,6 +117,7 @@ fn suppression(finding: &Finding, exemptions: &Exemptions, now: Timestamp) -> Op
     // It ends with that second, so at midnight the day before was the last.
     let last = end.saturating_sub(SignedDuration::from_nanos(1)).ok()?;
     Some(Suppression {
+        by: AcceptedBy::Exemption,
         reason: reasons.join("; "),
         until: Some(last.to_zoned(TimeZone::UTC).date()),
     })

@@ -114,10 +114,24 @@ pub enum Verdict {
     },
 }
 
+/// Where it stands that a finding is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AcceptedBy {
+    /// In a baseline.
+    #[default]
+    Baseline,
+    /// In AccessExemptions of the cluster.
+    Exemption,
+}
+
 /// Who accepted a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suppression {
+    /// Where that stands.
+    #[serde(default)]
+    pub by: AcceptedBy,
     /// Why it is accepted.
     pub reason: String,
     /// The last day on which it is; for ever without one.

@@ -62,7 +62,7 @@ pub use evidence::{Evidence, Log, Use};
 pub use exemption::{Exemption, Exemptions};
 pub use exposure::{Exposure, State};
 pub use filter::{Filter, NoSuchRule, RulePattern, SubjectPattern};
-pub use finding::{Finding, ObjectRef, Path, Pods, Suppression, Verdict};
+pub use finding::{AcceptedBy, Finding, ObjectRef, Path, Pods, Suppression, Verdict};
 pub use fix::{Fix, FixKind};
 pub use location::{Locate, Location, Nowhere};
 pub use output::{html, sarif};

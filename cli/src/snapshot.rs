@@ -1,8 +1,8 @@
 //! Snapshots: what was read of a cluster, to look at later and elsewhere.
 //!
-//! One JSON object a line: a head with version and server, then roles and bindings, then an end with
-//! their number, so that one that was cut off is known. There is nothing secret in it: no other kinds,
-//! no annotations.
+//! One JSON object a line: a head, then roles and bindings, then an end with their number, so that one that
+//! was cut off is known, with the server and the AccessExemptions. There is nothing secret in it: no other
+//! kinds, no annotations; an exemption's reason is what somebody wrote.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};

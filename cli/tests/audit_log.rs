@@ -54,11 +54,17 @@ fn uses_are_told_with_findings() {
     assert_eq!(exec_of(&report, "bob")["evidence"]["uses"], 0);
 
     let wide = place.run(&format!("{words} -o wide"));
-    let row = wide
-        .stdout
-        .lines()
-        .find(|row| row.contains("SW001") && row.contains("jane"));
-    assert!(row.expect("a row").contains('2'), "{}", wide.stdout);
+    let row = |name: &str| {
+        let mut rows = wide.stdout.lines();
+        rows.find(|row| row.contains("SW001") && row.contains(name))
+            .expect("a row")
+    };
+    assert!(
+        row("jane").contains("2, last 2026-11-01"),
+        "{}",
+        row("jane")
+    );
+    assert!(row("bob").contains("never"), "{}", row("bob"));
 }
 
 #[test]

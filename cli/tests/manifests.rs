@@ -193,11 +193,7 @@ fn a_baseline_accepts_what_is_there_and_nothing_more() {
     let with = "audit -f roles.yaml --baseline base.yaml";
     let ended = place.run(with);
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(
-        ended.stdout.contains("4 accepted by the baseline"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("4 accepted"), "{}", ended.stdout);
 
     place.write("roles.yaml", &reader(&["jane", "bob"]));
     let ended = place.run(with);

@@ -168,13 +168,15 @@ impl Access {
     }
 
     fn count(&self, report: &streamway_audit::Report) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.accepted.set(number(report.counts.suppressed));
         self.metrics.findings.clear();
         for severity in Severity::ALL {
             let count = report.counts.by_severity.get(&severity).copied();
             let label = Finding {
                 severity: severity.as_str(),
             };
-            let count = i64::try_from(count.unwrap_or(0)).unwrap_or(i64::MAX);
+            let count = number(count.unwrap_or(0));
             self.metrics.findings.get_or_create(&label).set(count);
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct Metrics {
     pub(crate) certificates: Family<Decision, Counter>,
     /// Findings of the last audit of Roles and bindings.
     pub(crate) findings: Family<Finding, Gauge>,
+    /// Those that AccessExemptions accept.
+    pub(crate) accepted: Gauge,
     /// 1 while this is the one that acts.
     pub(crate) leader: Gauge,
     /// When a plan was last made, in seconds since 1970.
@@ -114,6 +116,7 @@ impl Metrics {
             silent_agents: Gauge::default(),
             certificates: Family::default(),
             findings: Family::default(),
+            accepted: Gauge::default(),
             leader: Gauge::default(),
             last_plan: Gauge::default(),
         };
@@ -157,8 +160,13 @@ impl Metrics {
         );
         registry.register(
             "streamway_access_findings",
-            "Findings of the last audit of Roles and bindings, by severity",
+            "Findings of the last audit of Roles and bindings that nobody accepted, by severity",
             m.findings.clone(),
+        );
+        registry.register(
+            "streamway_access_accepted",
+            "Findings of the last audit of Roles and bindings that AccessExemptions accept",
+            m.accepted.clone(),
         );
         registry.register(
             "streamway_leader",

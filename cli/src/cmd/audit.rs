@@ -62,7 +62,10 @@ pub(crate) async fn run(args: AuditArgs) -> Result<Outcome> {
         severity: None,
     };
     report.keep(|finding| scope.matches(finding));
-    report.exempt(&exemptions, Timestamp::now());
+    // A fix is asked for what there is; an exemption that is renewed is in force.
+    if args.fix.is_none() {
+        report.exempt(&exemptions, Timestamp::now());
+    }
     if let Some(accepted) = &accepted {
         report.accept(accepted, baseline::today());
     }

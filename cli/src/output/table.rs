@@ -118,7 +118,7 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         parts.push("no findings".to_owned());
     }
     if counts.suppressed > 0 {
-        parts.push(format!("{} accepted by the baseline", counts.suppressed));
+        parts.push(format!("{} accepted", counts.suppressed));
     }
     if counts.hidden > 0 {
         parts.push(format!(

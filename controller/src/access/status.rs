@@ -170,6 +170,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_accepted_is_counted_and_not_listed() {
+        let mut report = report(3, &["a"]);
+        let exemptions = json!({"items": [{"metadata": {"name": "u0"}, "spec": {
+            "subjects": [{"kind": "User", "name": "u0"}], "resources": ["pods/exec"],
+            "reason": "for now", "expires": "2026-02-01T00:00:00Z",
+        }}]});
+        let now = time("2026-01-01T00:00:00Z");
+        report.exempt(&from_value(exemptions).unwrap(), now.0);
+        let status = next(
+            AccessReportStatus::default(),
+            Some(&report),
+            None,
+            None,
+            now,
+        );
+        let titles: Vec<_> = status.findings.iter().map(|own| &*own.title).collect();
+        let expected = ["User u1", "User u2"];
+        let expected = expected.map(|who| format!("{who} has get but not create on pods/exec"));
+        assert_eq!(titles, expected);
+        assert_eq!((status.accepted, status.counts.high), (1, 2));
+    }
+
+    #[test]
     fn a_long_reach_fits() {
         let namespaces: Vec<_> = (0..2000)
             .map(|index| format!("namespace-{index}"))
