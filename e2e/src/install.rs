@@ -10,11 +10,13 @@ use crate::cache;
 use crate::run::{self, command};
 
 /// A program that shows whether a package is there, and the package.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("etcd", "etcd-server"),
     ("containerd", "containerd"),
     ("runc", "runc"),
     ("iptables", "iptables"),
+    // Shows in tests what the agent made.
+    ("nft", "nftables"),
     ("ip", "iproute2"),
     ("conntrack", "conntrack"),
     ("busybox", "busybox-static"),

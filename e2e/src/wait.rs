@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How much longer than on a machine that has nothing else to do: tests run beside each other, and on
-/// machines that others use too.
+/// How many times as long as on a machine with nothing else to do something may take: tests run beside each
+/// other, and on machines that others use too.
 const BUSY: u32 = 3;
 
-/// Asks until `condition` gives a value, for `time` at most on an idle machine and [`BUSY`] times that on
-/// any. An error is a "not yet"; the last one is told if time runs out.
+/// Asks until `condition` gives a value: for [`BUSY`] times `time`, which is what it would take at most on an
+/// idle machine. So that it is no measurement of time. An error is a "not yet"; the last one is told if time
+/// runs out.
 pub fn until<T>(
     what: &str,
     time: Duration,
