@@ -34,8 +34,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("the tests on real clusters were left out, as asked for (--no-e2e)");
         return Ok(());
     }
-    // The programs that the tests run, and what they are tested against. Always the whole workspace:
-    // cargo builds most dependencies anew for another choice of packages.
+    // The programs that the tests run, and what they are tested against. The whole workspace, as
+    // everything after: cargo builds most dependencies anew for another choice of packages.
     let everything = [
         "build",
         "--quiet",

@@ -50,10 +50,18 @@ pub(super) fn run(tools: &Tools) -> Result<()> {
         rules.map(|rule| format!("{rule} {}", shape.shown()))
     });
     let planted: Found = shapes.filter(|one| !one.starts_with(' ')).collect();
-    let ours = wait::until("aggregated roles are filled", LONG, || {
-        let found = findings(tools, &cluster)?;
-        Ok((found.contains("SW002 Group viewers")).then_some(found))
+    wait::until("aggregated roles are filled", LONG, || {
+        let roles: Value =
+            serde_json::from_str(&kubectl.ok(&["get", "clusterroles", "-o", "json"])?)?;
+        let roles = roles["items"].as_array().context("no roles")?;
+        let empty = |role: &Value| {
+            role.get("aggregationRule").is_some()
+                && role["rules"].as_array().is_none_or(Vec::is_empty)
+        };
+        let mut planted = roles.iter().filter(|role| empty(role));
+        Ok(planted.next().is_none().then_some(()))
     })?;
+    let ours = findings(tools, &cluster)?;
     println!(
         "\nfound of {} that are planted in {} shapes",
         planted.len(),
