@@ -1,6 +1,7 @@
 //! `--audit-log`: who really used what is found.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod run;
 
 use run::{Place, reader};

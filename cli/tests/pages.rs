@@ -2,6 +2,7 @@
 //! does neither on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod run;
 
 use std::io::{BufRead, BufReader, Write};

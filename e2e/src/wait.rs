@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// other, and on machines that others use too.
 const BUSY: u32 = 3;
 
-/// Asks until `condition` gives a value: for [`BUSY`] times `time`, which is what it would take at most on an
+/// Asks until `condition` gives a value: for `BUSY` times `time`, which is what it would take at most on an
 /// idle machine. So that it is no measurement of time. An error is a "not yet"; the last one is told if time
 /// runs out.
 pub fn until<T>(

@@ -3,6 +3,10 @@
 //!
 //! `kubectl streamway audit` is asked for findings. The others are asked who may `get` and who may `create`,
 //! and the difference is taken, as their users would.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "of JSON: what is not there is null"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
