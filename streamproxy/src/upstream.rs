@@ -200,14 +200,6 @@ impl Server {
                 },
             }
         }
-        // Boxed, or every request would be as large as a TLS handshake.
-        Box::pin(self.send_over_new(request)).await
-    }
-
-    async fn send_over_new(
-        &self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Leased>, Unanswered> {
         self.dialed.fetch_add(1, Ordering::Relaxed);
         match self.dialer.dial().await {
             Ok(stream) => self.over(stream, request).await,

@@ -200,7 +200,7 @@ impl ApiServers {
             };
             let connections = server.as_shown(shown);
             let answer = if watches {
-                Box::pin(connections.watch(*request)).await
+                connections.watch(*request).await
             } else {
                 connections.send(*request).await
             };

@@ -17,7 +17,7 @@ use super::identity::{Caller, Identities, Target, Telling, questions, strip_cred
 use super::metrics::{Checked, GatewayMetrics};
 use super::review::{Review, Verdict};
 use super::route::{self, Path};
-use crate::auth::{self, UserInfo};
+use crate::auth;
 use crate::headers;
 use crate::listen::{Handler, Peer};
 use crate::reply::{self, Body};
@@ -61,11 +61,7 @@ impl Handler for Gateway {
         let uri = request.uri();
         match route::classify(uri.path(), uri.query().unwrap_or_default()) {
             Path::Stream(route) => match streaming::offered(request.headers(), route.subresource) {
-                // Boxed as all that most requests do without: a request is a task in HTTP/2, which is
-                // as large as its largest branch, and is moved when it is spawned.
-                Some(protocol) => {
-                    Box::pin(self.stream(request, route, protocol, caller, &peer)).await
-                }
+                Some(protocol) => self.stream(request, route, protocol, caller, &peer).await,
                 None => {
                     let response = self.plain(request, Some(&route), caller, &peer).await;
                     self.counted(response)
@@ -104,14 +100,14 @@ impl Gateway {
             Err(response) => return response,
         };
         if let Some(route) = route
-            && let Some(response) = Box::pin(self.may_not_create(&ready, route, peer)).await
+            && let Some(response) = self.may_not_create(&ready, route, peer).await
         {
             return response;
         }
         match (client, &ready.token) {
             (Some(client), Some(token)) => {
                 let token = token.clone();
-                Box::pin(self.upgraded(client, token, ready, peer)).await
+                self.upgraded(client, token, ready, peer).await
             }
             _ => self.forwarded(request, ready, peer).await,
         }
@@ -396,10 +392,7 @@ impl Gateway {
             headers.insert(header::HOST, host);
         }
         headers::forwarded(&mut headers, peer.address.ip());
-        let shown = match caller {
-            Caller::Certificate(user) => Box::pin(self.tell(user, &mut headers, peer)).await?,
-            _ => Shown::Nothing,
-        };
+        let shown = self.tell(caller, &mut headers, peer).await?;
         Ok(Ready {
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
@@ -412,10 +405,13 @@ impl Gateway {
     /// Has the headers say who a verified certificate's user is.
     async fn tell(
         &self,
-        user: &UserInfo,
+        caller: &Caller,
         headers: &mut HeaderMap,
         peer: &Peer,
     ) -> Result<Shown, Response<Body>> {
+        let Caller::Certificate(user) = caller else {
+            return Ok(Shown::Nothing);
+        };
         match &self.identities.telling {
             Telling::Nobody => return Ok(Shown::Nothing),
             Telling::FrontProxy(names) => {
