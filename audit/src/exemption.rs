@@ -26,6 +26,11 @@ pub struct Exemptions {
     items: Vec<Exemption>,
 }
 
+impl Exemptions {
+    /// Where an API server lists them.
+    pub const PATH: &str = "/apis/streamway.dev/v1alpha1/accessexemptions";
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Name {
     name: String,

@@ -24,7 +24,6 @@ use crate::args::ConnectionArgs;
 pub(crate) use list::Collection;
 
 const JSON: &str = "application/json";
-const EXEMPTIONS: &str = "/apis/streamway.dev/v1alpha1/accessexemptions";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A cluster, as somebody sees it.
@@ -129,7 +128,7 @@ impl Cluster {
 
     /// AccessExemptions; none where the cluster does not know the kind.
     pub(crate) async fn exemptions(&self) -> Result<Exemptions, Failure> {
-        match self.read(EXEMPTIONS).await {
+        match self.read(Exemptions::PATH).await {
             Err(Failure::Refused { code, .. }) if code == StatusCode::NOT_FOUND => {
                 Ok(Exemptions::default())
             }

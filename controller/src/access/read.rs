@@ -13,9 +13,6 @@ use streamway_rbac::{Index, Policy};
 
 use crate::scrape;
 
-/// All of them: they are few, and each is for a time.
-const EXEMPTIONS: &str = "/apis/streamway.dev/v1alpha1/accessexemptions";
-
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
 
@@ -64,7 +61,8 @@ pub(super) async fn report(client: &Client) -> Result<Report, Error> {
 }
 
 async fn exemptions(client: &Client) -> Result<Exemptions, Error> {
-    let request = Request::get(EXEMPTIONS).body(Vec::new());
+    // All at once: they are few, and each is for a time.
+    let request = Request::get(Exemptions::PATH).body(Vec::new());
     let listed = match request {
         Ok(request) => client.request(request).await,
         Err(error) => Err(kube::Error::HttpError(error)),

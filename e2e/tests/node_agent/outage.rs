@@ -31,7 +31,7 @@ pub(crate) fn killed(world: &World<'_>) -> Result<()> {
     let told = killed.elapsed();
     // The API server itself notices a peer that said nothing after 30 s.
     ensure!(
-        told < Duration::from_secs(25),
+        told < Duration::from_secs(15),
         "they were told after {told:?}"
     );
     asker.more(5)?;
