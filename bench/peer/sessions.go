@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,6 +30,9 @@ type sessions struct {
 	config    *rest.Config
 	namespace string
 	beat      time.Duration
+	// ending is the time over which the sessions end. At once, hundreds of them wait a minute or two for a
+	// translator of kube-apiserver's to tell them that they have.
+	ending time.Duration
 	// opening has room for the sessions that open at the same time.
 	opening  chan struct{}
 	stopping context.Context
@@ -49,6 +53,7 @@ func runSessions(flags *flag.FlagSet, args []string) error {
 	pods := flags.String("pods", "", "the pods, with commas between them; they have cat and echo")
 	number := flags.Int("sessions", 10, "sessions, over WebSocket v5, that run cat; the pods take turns")
 	flags.DurationVar(&s.beat, "beat", time.Second, "time between a session's bytes")
+	flags.DurationVar(&s.ending, "ending", 20*time.Second, "time over which the sessions end")
 	short := flags.Duration("short", 0, "time between short commands in each pod; none where it is 0")
 	atOnce := flags.Int("at-once", 8, "sessions that open at the same time")
 	if err := flags.Parse(args); err != nil {
@@ -177,6 +182,10 @@ func (s *sessions) beats(e *echo, output *io.PipeWriter, over <-chan struct{}) {
 		case <-over:
 			return
 		case <-s.stopping.Done():
+			select {
+			case <-over:
+			case <-time.After(rand.N(max(s.ending, 1))):
+			}
 			return
 		case <-tick.C:
 		}

@@ -2,7 +2,7 @@
 //! beside them.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -59,11 +59,14 @@ impl<'a> Sessions<'a> {
             &pods.join(","),
             "-sessions",
             &count.to_string(),
+            // More, and two cores do nothing else.
+            "-beat",
+            "3s",
         ];
         let mut command = run::command(peer::peer()?, args);
         command.arg("-kubeconfig").arg(cluster.kubeconfig());
         if shorts {
-            command.args(["-short", "500ms"]);
+            command.args(["-short", "1s"]);
         }
         cluster.start(name, &mut command)?;
         Ok(Self {
@@ -113,6 +116,7 @@ impl<'a> Sessions<'a> {
 
     /// Asks them to end, and waits for it. All have to end well.
     pub(crate) fn end(self) -> Result<Tally> {
+        let start = Instant::now();
         self.cluster.terminate_named(&self.name)?;
         let tally = wait::until("the sessions sum up", Duration::from_secs(250), || {
             self.told("summary")
@@ -121,6 +125,11 @@ impl<'a> Sessions<'a> {
                 .transpose()
         })
         .with_context(|| run::tail_of(&self.log, 3))?;
+        println!(
+            "    {} sessions ended in {:.1} s",
+            self.count,
+            start.elapsed().as_secs_f64()
+        );
         self.none_failed(&tally)?;
         ensure!(
             tally.ended_well == self.count,

@@ -2,6 +2,14 @@
 
 use regex::Regex;
 
+/// What client-go says, or not, of a watch that kubectl itself ends once it has seen enough: whether its
+/// reflector hears of the stop or of the closed stream first is chance (tools/cache/reflector.go of
+/// 0.37). That watches live through the gateway is seen elsewhere (`gateway_passes.rs`).
+const ENDED_WATCH: [(&str, &str); 1] = [(
+    r#"(?m)^[IWE]\d{4} .* reflector\.go:\d+\] "Warning: watch ended with error".*(context canceled|very short watch).*\n"#,
+    "",
+)];
+
 /// Times and widths: in two looks at the same objects nothing else may differ.
 const SAME_OBJECTS: [(&str, &str); 3] = [
     (r"\b(\d+d)?(\d+h)?(\d+m)?\d+s\b|\b\d+[dhm]\b", "AGE"),
@@ -65,8 +73,9 @@ impl Normal {
             Objects::Equal => &EQUAL_OBJECTS,
             Objects::Measured => &MEASURED,
         };
-        let rules = own
+        let rules = ENDED_WATCH
             .iter()
+            .chain(own)
             .chain(&SAME_OBJECTS)
             .map(|(pattern, text)| ((*pattern).to_owned(), (*text).to_owned()));
         let compiled = names
@@ -82,4 +91,17 @@ impl Normal {
         };
         self.0.iter().fold(text.to_owned(), replace)
     }
+}
+
+#[test]
+fn a_watch_that_kubectl_ends_is_told_of_by_chance() {
+    let normal = Normal::new(Objects::Equal, &[]);
+    let reflector =
+        "I1128 13:22:47.900802  5819 reflector.go:664] \"Warning: watch ended with error\"";
+    let said = |error: &str| format!("{reflector} err=\"{error}\"\nerror: timed out\n");
+    for error in ["unable to decode: context canceled", "very short watch: x"] {
+        assert_eq!(normal.of(&said(error)), "error: timed out\n");
+    }
+    let other = said("too old resource version");
+    assert_ne!(normal.of(&other), "error: timed out\n");
 }
