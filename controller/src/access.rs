@@ -27,8 +27,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::{Finding, Metrics};
 
-/// After an audit that could not be written, or whose definition is not there.
+/// After an audit that could not be written, or whose definition is not there; twice as long each time,
+/// since each is a whole audit, to [`AGAIN_AT_MOST`].
 const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(16);
 
 /// A report that says the same is written again after this, so that nobody takes it for old.
 const SAYS_SO_AGAIN: Duration = Duration::from_hours(1);
@@ -62,6 +64,7 @@ impl Access {
         let mut object = None;
         let mut last = None;
         let mut due = Instant::now();
+        let mut again = AGAIN;
         loop {
             tokio::select! {
                 () = sleep_until(due), if object.is_some() => {}
@@ -77,10 +80,15 @@ impl Access {
             }
             let Some(known) = &object else { continue };
             due = match self.round(known.as_ref(), &mut last).await {
-                Ok(interval) => Instant::now() + interval,
+                Ok(interval) => {
+                    again = AGAIN;
+                    Instant::now() + interval
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "the AccessReport cannot be written; trying again");
-                    Instant::now() + AGAIN
+                    tracing::warn!(%error, ?again, "the AccessReport cannot be written; trying again");
+                    let due = Instant::now() + again;
+                    again = (again * 2).min(AGAIN_AT_MOST);
+                    due
                 }
             };
         }
