@@ -52,6 +52,7 @@ fn ask(args: &CheckArgs) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -63,10 +64,14 @@ mod tests {
         let listener = UnixListener::bind(&admin_socket).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut head = [0; 1024];
-            let read = stream.read(&mut head).unwrap();
+            // It comes in as many pieces as it likes.
+            let mut head = String::new();
+            let mut reader = BufReader::new(&stream);
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+            }
             stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&head[..read]).into_owned()
+            head
         });
         let endpoint = "/readyz".to_owned();
         let result = run(&CheckArgs {
