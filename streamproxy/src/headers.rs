@@ -1,5 +1,6 @@
 //! What of a request's and a response's headers crosses the proxy.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::Uri;
@@ -104,15 +105,16 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, caller: IpAddr) {
 
 /// Notes the caller's address behind those of the proxies before.
 pub(crate) fn forwarded_for(headers: &mut HeaderMap, caller: IpAddr) {
-    let chain = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .chain([caller.to_string()])
-        .collect::<Vec<_>>()
-        .join(", ");
-    if let Ok(chain) = HeaderValue::from_str(&chain) {
+    // Most are one address, of at most 39 bytes.
+    let mut chain = String::with_capacity(40);
+    let before = headers.get_all(FORWARDED_FOR).iter();
+    for before in before.filter_map(|value| value.to_str().ok()) {
+        chain.push_str(before);
+        chain.push_str(", ");
+    }
+    // To a String, it cannot fail.
+    let _ = write!(chain, "{caller}");
+    if let Ok(chain) = HeaderValue::try_from(chain) {
         headers.insert(FORWARDED_FOR, chain);
     }
 }

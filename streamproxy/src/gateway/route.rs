@@ -25,7 +25,9 @@ pub(super) enum Path {
 /// (`k8s.io/apiserver@v0.36.3/pkg/endpoints/request/requestinfo.go`). Whatever could be read as a
 /// streaming endpoint is one here, or is refused: no reading of a path may go around the checks.
 pub(super) fn classify(path: &str, query: &str) -> Path {
-    let plain: Vec<&str> = path.split('/').skip(1).collect();
+    // As many as the longest paths of the API's have.
+    let mut plain = Vec::with_capacity(8);
+    plain.extend(path.split('/').skip(1));
     if let ["api", "v1", "namespaces", namespace, "pods", pod, last] = plain.as_slice()
         && let Some(subresource) = subresource(last)
         && is_name(namespace)
