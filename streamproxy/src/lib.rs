@@ -19,7 +19,6 @@ pub mod auth;
 mod beats;
 pub mod check;
 mod conn;
-mod driven;
 pub mod gateway;
 mod headers;
 mod lane;

@@ -53,12 +53,11 @@ pub(super) struct Lost {
 }
 
 impl Pool {
-    /// A connection that was open when it was last looked at. Whoever sends a request looks again before
-    /// a byte of it is sent, and has it back where the connection is closed by now.
+    /// A connection that is open as far as one can know.
     pub(super) fn take(&self) -> Option<Pooled> {
         loop {
-            let pooled = self.idle().get_mut(&current().id())?.pop()?;
-            if pooled.is_ready() {
+            let mut pooled = self.idle().get_mut(&current().id())?.pop()?;
+            if pooled.is_usable() {
                 return Some(pooled);
             }
         }
@@ -101,13 +100,10 @@ impl Pooled {
     /// Reads what the server may have sent, the end of the connection most likely.
     fn is_usable(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(cx).is_pending() && self.is_ready()
-    }
-
-    /// Whether it may take a request, as far as was seen.
-    fn is_ready(&self) -> bool {
-        let now = Instant::now();
-        self.sender.is_ready() && now - self.idle_since < IDLE && now - self.born < AGE
+        let open = Pin::new(&mut self.connection).poll(cx).is_pending();
+        open && self.sender.is_ready()
+            && self.idle_since.elapsed() < IDLE
+            && self.born.elapsed() < AGE
     }
 
     /// Sends a request. The connection goes with the answer's body, and from there to `pool`.

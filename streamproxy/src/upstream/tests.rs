@@ -13,10 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::conn::Conn;
 
 const KIND: Kind = Kind {
     noun: "the API server",
@@ -172,4 +174,30 @@ async fn those_that_wait_share_a_failure() {
     let later = server.watch(request()).await;
     assert!(later.is_err());
     assert_eq!(accepted.load(Ordering::Relaxed), 2, "a later one tries");
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_its_server_closed_comes_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tcp, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (mut theirs, pool) = (accepted.unwrap().0, Arc::new(Pool::default()));
+    let stream = Upstream::Plain(Conn::new(tcp.unwrap()));
+    let pooled = Pooled::new(stream).await.unwrap();
+    let answers = async {
+        theirs.readable().await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        theirs.write_all(answer).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(pooled.exchange(request(), Arc::clone(&pool)), answers);
+    assert_eq!(answer.unwrap().collect().await.unwrap().to_bytes(), "ok");
+    let pooled = pool.take().unwrap();
+    drop(theirs);
+    for _ in 0..200 {
+        // Until the runtime has heard of it.
+        tokio::task::yield_now().await;
+    }
+    let sent = timeout(Duration::from_secs(10), pooled.exchange(request(), pool));
+    let lost = sent.await.unwrap().unwrap_err();
+    assert!(lost.request.is_some());
 }

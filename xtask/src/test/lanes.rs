@@ -11,7 +11,16 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 
 /// The longest, which begin first.
-const LONG: [&str; 4] = ["rollout_faults", "left_behind", "install", "rollout"];
+const LONG: [&str; 8] = [
+    "rollout_faults",
+    "webhook",
+    "rollout",
+    "agent",
+    "gateway_verbs",
+    "left_behind",
+    "promises",
+    "install",
+];
 
 /// Those that load the machine by themselves, with 500 watches and 200 streams, or 1,150 sessions: others
 /// would not be in time beside them. They run after the others, one by one.
