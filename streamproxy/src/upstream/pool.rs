@@ -108,27 +108,43 @@ impl Pooled {
 
     /// Sends a request. The connection goes with the answer's body, and from there to `pool`.
     pub(super) async fn exchange(
-        mut self,
+        self,
         request: Request<Outgoing>,
         pool: Arc<Pool>,
     ) -> Result<Response<Leased>, Lost> {
+        let Self {
+            mut sender,
+            connection,
+            born,
+            idle_since,
+        } = self;
+        let mut connection = Some(connection);
         let answer = {
-            let connection = &mut self.connection;
-            let mut answer = pin!(self.sender.try_send_request(request));
-            let mut over = false;
+            let mut answer = pin!(sender.try_send_request(request));
             poll_fn(|cx| {
-                // A connection that is over has told the request so.
-                over = over || Pin::new(&mut *connection).poll(cx).is_ready();
+                // One that is over is let go of: a request that it never took comes back only so.
+                connection.take_if(|connection| Pin::new(connection).poll(cx).is_ready());
                 answer.as_mut().poll(cx)
             })
             .await
         };
         match answer {
-            Ok(response) => Ok(response.map(|body| Leased {
-                body,
-                held: Some(Held::Own(Box::new((self, pool)))),
-                ahead: None,
-            })),
+            Ok(response) => {
+                let held = connection.map(|connection| {
+                    let pooled = Self {
+                        sender,
+                        connection,
+                        born,
+                        idle_since,
+                    };
+                    Held::Own(Box::new((pooled, pool)))
+                });
+                Ok(response.map(|body| Leased {
+                    body,
+                    held,
+                    ahead: None,
+                }))
+            }
             Err(mut error) => Err(Lost {
                 request: error.take_message(),
                 error: error.into_error(),
