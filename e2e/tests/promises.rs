@@ -317,16 +317,14 @@ fn stalled(target: Target) -> Result<()> {
     Ok(())
 }
 
-promise!(ours_ends_what_a_client_leaves, upstream_lets_it_run, left);
+promise!(ours_ends_what_a_client_leaves, left);
 fn left(target: Target) -> Result<()> {
     // A command that neither reads nor writes, so that nothing but the client's leaving ends it.
     let (fake, translator) = before_fake(target, Script::Idle)?;
-    let mut session = WsClient::exec(&translator.address, &["sleep"], false)?;
-    session.next(SECONDS(5))?;
-    ensure!(
-        fake.open.load(Ordering::Relaxed) == 1,
-        "the session is open"
-    );
+    let session = WsClient::exec(&translator.address, &["sleep"], false)?;
+    wait::until("the session is open", SECONDS(60), || {
+        Ok((fake.open.load(Ordering::Relaxed) == 1).then_some(()))
+    })?;
     drop(session);
     wait::until(
         "the node's session ends with its client",

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
-use streamway_crds::names::{AGENT_PORT, FEATURE};
+use serde_json::json;
+use streamway_crds::names::{AGENT_PORT, FEATURE, KUBELET_PORT};
 use streamway_e2e::{CURRENT, OLD_KUBELET, wait};
 
 use super::SOON;
@@ -165,22 +165,10 @@ impl World<'_> {
 
     pub(crate) fn port(&self) -> Result<()> {
         let kubectl = &self.kubectl;
-        let endpoint =
-            |port: Value| json!({"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}});
-        let (_, kubelets) = streaming(kubectl, "old")?;
         let spec = json!({"traffic": "Agent", "way": "Port", "feature": "Declared"});
         wish(kubectl, "old", &spec)?;
         switch(kubectl, "old", &json!({"declaredFeatures": [FEATURE]}))?;
-        wait::until("the wish is known", SOON, || {
-            switch(kubectl, "old", &endpoint(json!(AGENT_PORT)))?;
-            patch(
-                kubectl,
-                &[],
-                "old",
-                &json!({"status": endpoint(json!(kubelets))}),
-            )?;
-            Ok((streaming(kubectl, "old")?.1 == i64::from(AGENT_PORT)).then_some(()))
-        })?;
+        self.move_port("old")?;
         let as_wished = || {
             let (features, port) = streaming(kubectl, "old")?;
             ensure!(
@@ -193,6 +181,19 @@ impl World<'_> {
         self.cluster
             .restart_kubelet(self.cluster.node("old")?, OLD_KUBELET)?;
         self.writes.wait("old", 2, as_wished).map(drop)
+    }
+
+    /// Moves a Node's port to the agent's, as the controller, until the webhook knows of the wish and
+    /// keeps it so.
+    pub(crate) fn move_port(&self, node: &str) -> Result<()> {
+        let kubectl = &self.kubectl;
+        let endpoint = |port: u16| json!({"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}});
+        wait::until("the wish is known", SOON, || {
+            switch(kubectl, node, &endpoint(AGENT_PORT))?;
+            let kubelets = endpoint(KUBELET_PORT);
+            patch(kubectl, &[], node, &json!({"status": kubelets}))?;
+            Ok((streaming(kubectl, node)?.1 == i64::from(AGENT_PORT)).then_some(()))
+        })
     }
 
     /// Both nodes' kubelets differ from what is wished by now: they write each time they look.
@@ -231,7 +232,7 @@ impl World<'_> {
         let begun = Instant::now();
         wait::until("nodes are as their kubelets want them", A_WRITE, || {
             let (_, port) = streaming(kubectl, "old")?;
-            Ok((declares(kubectl, "new")? && port == 10250).then_some(()))
+            Ok((declares(kubectl, "new")? && port == i64::from(KUBELET_PORT)).then_some(()))
         })?;
         println!(
             "          both nodes as their kubelets want them after {} s",
