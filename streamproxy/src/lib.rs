@@ -19,6 +19,7 @@ pub mod auth;
 mod beats;
 pub mod check;
 mod conn;
+mod driven;
 pub mod gateway;
 mod headers;
 mod lane;

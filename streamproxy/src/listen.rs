@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use streamway_daemon::shutdown::{Phase, Shutdown};
 use streamway_daemon::tcp::keep_alive;
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::PeerCertificates;
 use crate::conn::Conn;
+use crate::driven;
 use crate::lane::Lane;
 use crate::reply::Body;
 
@@ -118,18 +119,22 @@ pub(crate) async fn serve<H: Handler>(
                 async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer).await) }
             });
             let result = if http2 {
-                let connection = http2::Builder::new(TokioExecutor::new())
+                let (requests, taken) = driven::requests();
+                let connection = http2::Builder::new(requests)
                     .timer(TokioTimer::new())
                     .max_header_list_size(MAX_HEAD_H2)
                     .serve_connection(TokioIo::new(stream), service);
-                tokio::pin!(connection);
-                tokio::select! {
-                    result = connection.as_mut() => result,
-                    () = shutdown.reached(Phase::Closing) => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
+                let connection = async {
+                    tokio::pin!(connection);
+                    tokio::select! {
+                        result = connection.as_mut() => result,
+                        () = shutdown.reached(Phase::Closing) => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
                     }
-                }
+                };
+                driven::drive(connection, taken).await
             } else {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())

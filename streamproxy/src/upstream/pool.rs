@@ -53,11 +53,12 @@ pub(super) struct Lost {
 }
 
 impl Pool {
-    /// A connection that is open as far as one can know.
+    /// A connection that was open when it was last looked at. [`Pooled::exchange`] looks before a byte is
+    /// sent, and gives the request back where the connection is over by then.
     pub(super) fn take(&self) -> Option<Pooled> {
         loop {
-            let mut pooled = self.idle().get_mut(&current().id())?.pop()?;
-            if pooled.is_usable() {
+            let pooled = self.idle().get_mut(&current().id())?.pop()?;
+            if pooled.is_ready() {
                 return Some(pooled);
             }
         }
@@ -100,10 +101,13 @@ impl Pooled {
     /// Reads what the server may have sent, the end of the connection most likely.
     fn is_usable(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        let open = Pin::new(&mut self.connection).poll(cx).is_pending();
-        open && self.sender.is_ready()
-            && self.idle_since.elapsed() < IDLE
-            && self.born.elapsed() < AGE
+        Pin::new(&mut self.connection).poll(cx).is_pending() && self.is_ready()
+    }
+
+    /// Whether it may take a request, as far as was seen.
+    fn is_ready(&self) -> bool {
+        let now = Instant::now();
+        self.sender.is_ready() && now - self.idle_since < IDLE && now - self.born < AGE
     }
 
     /// Sends a request. The connection goes with the answer's body, and from there to `pool`.

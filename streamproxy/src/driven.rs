@@ -1,0 +1,168 @@
+//! An HTTP/2 connection and its requests as one task.
+//!
+//! hyper hands each request's future to an executor. As a task of its own it would cost an allocation and
+//! two rounds through the scheduler for each request, and all of them are the connection's thread's anyway.
+
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Poll;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use hyper::rt::Executor;
+
+/// Requests that may end in one turn, before other connections of the thread have theirs.
+const A_TURN: usize = 32;
+
+type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Takes requests, for [`drive`]; as many as a connection may have streams.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests(Sender<Request>);
+
+/// What was taken.
+#[derive(Debug)]
+pub(crate) struct Taken(Receiver<Request>);
+
+/// An executor for one connection, and what it takes.
+pub(crate) fn requests() -> (Requests, Taken) {
+    let (sender, receiver) = channel();
+    (Requests(sender), Taken(receiver))
+}
+
+impl<F> Executor<F> for Requests
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, request: F) {
+        // One that panics resets its own stream, by being dropped, and no other.
+        let request = AssertUnwindSafe(request).catch_unwind().map(drop);
+        // Not taken only after the connection's end, which is the request's too.
+        let _ = self.0.send(Box::pin(request));
+    }
+}
+
+/// Runs a connection to its end, and the requests that it hands out meanwhile. Those that are not over by
+/// then end with it: nobody is there for their answers.
+pub(crate) async fn drive<C: Future + Send>(connection: C, taken: Taken) -> C::Output {
+    let mut connection = pin!(connection);
+    let mut running = FuturesUnordered::new();
+    poll_fn(move |cx| {
+        let mut ended = 0;
+        loop {
+            while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
+                ended += 1;
+            }
+            // After them: it writes what they have answered.
+            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            let before = running.len();
+            running.extend(taken.0.try_iter());
+            if running.len() == before {
+                return Poll::Pending;
+            }
+            if ended >= A_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_runs_beside_its_connection() {
+        let (requests, taken) = requests();
+        let (answered, answer) = oneshot::channel();
+        let connection = async move {
+            // The second is handed out by what woke for the first.
+            let (first, second) = oneshot::channel();
+            requests.execute(async move {
+                let _ = first.send(1);
+            });
+            let one = second.await.unwrap();
+            requests.execute(async move {
+                let _ = answered.send(one + 1);
+            });
+            answer.await.unwrap()
+        };
+        assert_eq!(drive(connection, taken).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_ends_with_its_connection() {
+        let (requests, taken) = requests();
+        let held = Arc::new(());
+        let (begun, begins) = oneshot::channel();
+        let holds = Arc::clone(&held);
+        let connection = async move {
+            requests.execute(async move {
+                let _holds = holds;
+                let _ = begun.send(());
+                std::future::pending::<()>().await;
+            });
+            begins.await.unwrap();
+        };
+        drive(connection, taken).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[tokio::test]
+    #[allow(clippy::panic, reason = "what is tested")]
+    async fn a_request_that_panics_ends_no_other() {
+        let (requests, taken) = requests();
+        let (answered, answer) = oneshot::channel();
+        let (panicked, panics) = oneshot::channel::<()>();
+        let connection = async move {
+            requests.execute(async move {
+                let _dropped = panicked;
+                panic!("a request that panics, as this test wants");
+            });
+            requests.execute(async move {
+                // What the first held is gone: its stream would be reset.
+                panics.await.unwrap_err();
+                let _ = answered.send(());
+            });
+            answer.await
+        };
+        drive(connection, taken).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_that_end_at_once_leave_turns_to_others() {
+        let (requests, taken) = requests();
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut left = 100 * A_TURN;
+        // As a client whose requests are all there, and answered without a wait.
+        let connection = poll_fn(move |_| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            requests.execute(async {});
+            Poll::Pending
+        });
+        drive(connection, taken).await;
+        other.abort();
+        assert!(turns.load(Ordering::Relaxed) > 50, "{turns:?}");
+    }
+}
