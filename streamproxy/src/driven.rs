@@ -6,15 +6,19 @@
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 use futures_util::{FutureExt, StreamExt};
 use hyper::rt::Executor;
 
-/// Requests that may end in one turn, before other connections of the thread have theirs.
-const A_TURN: usize = 32;
+/// How often a turn goes around, before other connections of the thread have theirs.
+const ROUNDS: usize = 32;
 
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -48,34 +52,91 @@ where
 /// then end with it: nobody is there for their answers.
 pub(crate) async fn drive<C: Future + Send>(connection: C, taken: Taken) -> C::Output {
     let mut connection = pin!(connection);
-    let mut running = FuturesUnordered::new();
+    let mut requests = FuturesUnordered::new();
+    let turn = Arc::new(Turn::default());
+    let (to_connection, to_requests) = (Part::of(&turn), Part::of(&turn));
+    to_connection.woken.store(true, SeqCst);
     poll_fn(move |cx| {
-        let mut ended = 0;
-        loop {
-            while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
-                ended += 1;
+        turn.task.register(cx.waker());
+        turn.now.store(true, SeqCst);
+        for _ in 0..ROUNDS {
+            if to_requests.woken.swap(false, SeqCst) {
+                let waker = to_requests.waker();
+                let cx = &mut Context::from_waker(&waker);
+                while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
             }
             // After them: it writes what they have answered.
-            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
-                return Poll::Ready(output);
+            if to_connection.woken.swap(false, SeqCst) {
+                let waker = to_connection.waker();
+                let cx = &mut Context::from_waker(&waker);
+                if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(output);
+                }
             }
-            let before = running.len();
-            running.extend(taken.0.try_iter());
-            if running.len() == before {
-                return Poll::Pending;
+            let before = requests.len();
+            requests.extend(taken.0.try_iter());
+            if requests.len() > before {
+                to_requests.woken.store(true, SeqCst);
             }
-            if ended >= A_TURN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            let woken = || to_requests.woken.load(SeqCst) || to_connection.woken.load(SeqCst);
+            if !woken() {
+                turn.now.store(false, SeqCst);
+                // Another thread may have seen the turn just before its end.
+                if !woken() {
+                    return Poll::Pending;
+                }
+                turn.now.store(true, SeqCst);
             }
         }
+        turn.now.store(false, SeqCst);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }
 
+/// The task's turn. What is woken in it is seen before its end, and costs no other.
+#[derive(Debug, Default)]
+struct Turn {
+    now: AtomicBool,
+    task: AtomicWaker,
+}
+
+/// A part of the task, the connection or its requests: each is polled only when it was woken.
+#[derive(Debug)]
+struct Part {
+    woken: AtomicBool,
+    turn: Arc<Turn>,
+}
+
+impl Part {
+    fn of(turn: &Arc<Turn>) -> Arc<Self> {
+        Arc::new(Self {
+            woken: AtomicBool::new(false),
+            turn: Arc::clone(turn),
+        })
+    }
+
+    fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Part {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, SeqCst);
+        if !self.turn.now.load(SeqCst) {
+            self.turn.task.wake();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::oneshot;
@@ -151,14 +212,15 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let mut left = 100 * A_TURN;
+        let mut left = 100 * ROUNDS;
         // As a client whose requests are all there, and answered without a wait.
-        let connection = poll_fn(move |_| {
+        let connection = poll_fn(move |cx| {
             if left == 0 {
                 return Poll::Ready(());
             }
             left -= 1;
-            requests.execute(async {});
+            let answered = cx.waker().clone();
+            requests.execute(async move { answered.wake() });
             Poll::Pending
         });
         drive(connection, taken).await;

@@ -260,7 +260,7 @@ impl Server {
 
     async fn exchange(
         &self,
-        pooled: Pooled,
+        pooled: Box<Pooled>,
         request: Request<Outgoing>,
     ) -> Result<Response<Leased>, Lost> {
         let pool = Arc::clone(&self.pool);

@@ -34,13 +34,14 @@ const KEPT: usize = 128;
 /// Idle connections to one server, the last used first; of each thread its own, since a connection wakes
 /// the thread that made it.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<ThreadId, Vec<Pooled>>>);
+pub(super) struct Pool(Mutex<HashMap<ThreadId, Vec<Box<Pooled>>>>);
 
-/// A connection.
+/// A connection, in a box wherever it goes: it is some 700 bytes, and a request moves it a dozen times.
 #[derive(Debug)]
 pub(super) struct Pooled {
     sender: SendRequest<Outgoing>,
-    connection: Connection<TokioIo<Upstream>, Outgoing>,
+    /// None where it is over. It is let go of then, since a request that it never took comes back only so.
+    connection: Option<Connection<TokioIo<Upstream>, Outgoing>>,
     born: Instant,
     idle_since: Instant,
 }
@@ -55,7 +56,7 @@ pub(super) struct Lost {
 impl Pool {
     /// A connection that was open when it was last looked at. [`Pooled::exchange`] looks before a byte is
     /// sent, and gives the request back where the connection is over by then.
-    pub(super) fn take(&self) -> Option<Pooled> {
+    pub(super) fn take(&self) -> Option<Box<Pooled>> {
         loop {
             let pooled = self.idle().get_mut(&current().id())?.pop()?;
             if pooled.is_ready() {
@@ -64,7 +65,7 @@ impl Pool {
         }
     }
 
-    fn give(&self, mut pooled: Pooled) {
+    fn give(&self, mut pooled: Box<Pooled>) {
         pooled.idle_since = Instant::now();
         let mut all = self.idle();
         let idle = all.entry(current().id()).or_default();
@@ -75,33 +76,39 @@ impl Pool {
 
     pub(super) fn reap(&self) {
         for idle in self.idle().values_mut() {
-            idle.retain_mut(Pooled::is_usable);
+            idle.retain_mut(|pooled| pooled.is_usable());
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Vec<Pooled>>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Vec<Box<Pooled>>>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Pooled {
-    pub(super) async fn new(stream: Upstream) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(stream: Upstream) -> Result<Box<Self>, hyper::Error> {
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let now = Instant::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
-            connection,
+            connection: Some(connection),
             born: now,
             idle_since: now,
-        })
+        }))
+    }
+
+    /// Reads and writes what can be, and tells whether the connection is still there.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.connection
+            .take_if(|connection| Pin::new(connection).poll(cx).is_ready());
+        self.connection.is_some()
     }
 
     /// Reads what the server may have sent, the end of the connection most likely.
     fn is_usable(&mut self) -> bool {
-        let cx = &mut Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(cx).is_pending() && self.is_ready()
+        self.drive(&mut Context::from_waker(Waker::noop())) && self.is_ready()
     }
 
     /// Whether it may take a request, as far as was seen.
@@ -112,37 +119,19 @@ impl Pooled {
 
     /// Sends a request. The connection goes with the answer's body, and from there to `pool`.
     pub(super) async fn exchange(
-        self,
+        mut self: Box<Self>,
         request: Request<Outgoing>,
         pool: Arc<Pool>,
     ) -> Result<Response<Leased>, Lost> {
-        let Self {
-            mut sender,
-            connection,
-            born,
-            idle_since,
-        } = self;
-        let mut connection = Some(connection);
-        let answer = {
-            let mut answer = pin!(sender.try_send_request(request));
-            poll_fn(|cx| {
-                // One that is over is let go of: a request that it never took comes back only so.
-                connection.take_if(|connection| Pin::new(connection).poll(cx).is_ready());
-                answer.as_mut().poll(cx)
-            })
-            .await
-        };
-        match answer {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answer = poll_fn(|cx| {
+            self.drive(cx);
+            answer.as_mut().poll(cx)
+        });
+        match answer.await {
             Ok(response) => {
-                let held = connection.map(|connection| {
-                    let pooled = Self {
-                        sender,
-                        connection,
-                        born,
-                        idle_since,
-                    };
-                    Held::Own(Box::new((pooled, pool)))
-                });
+                let held = self.connection.is_some();
+                let held = held.then_some(Held::Own { pooled: self, pool });
                 Ok(response.map(|body| Leased {
                     body,
                     held,
@@ -171,7 +160,10 @@ pub(crate) struct Leased {
 #[derive(Debug)]
 enum Held {
     /// All of it.
-    Own(Box<(Pooled, Arc<Pool>)>),
+    Own {
+        pooled: Box<Pooled>,
+        pool: Arc<Pool>,
+    },
     /// A part, which is counted by being held.
     Shared { _part: Arc<()> },
 }
@@ -189,11 +181,10 @@ impl Leased {
     /// The body has ended: its connection may take the next request, unless this one is still being
     /// sent.
     fn end(&mut self) {
-        if let Some(Held::Own(held)) = self.held.take() {
-            let (mut pooled, pool) = *held;
-            if pooled.is_usable() {
-                pool.give(pooled);
-            }
+        if let Some(Held::Own { mut pooled, pool }) = self.held.take()
+            && pooled.is_usable()
+        {
+            pool.give(pooled);
         }
     }
 }
@@ -208,9 +199,9 @@ impl Leased {
         }
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_pending()
-            && let Some(Held::Own(held)) = &mut self.held
+            && let Some(Held::Own { pooled, .. }) = &mut self.held
         {
-            if Pin::new(&mut held.0.connection).poll(cx).is_ready() {
+            if !pooled.drive(cx) {
                 self.held = None;
             }
             polled = Pin::new(&mut self.body).poll_frame(cx);
@@ -235,7 +226,7 @@ impl Body for Leased {
         // The end of a body of no said length mostly comes with its last bytes. Who knows it then can
         // send both at once: in HTTP/2 that saves a frame, a TLS record and a system call. Watches have
         // no end to look for.
-        if let (Poll::Ready(Some(Ok(_))), Some(Held::Own(_))) = (&polled, &this.held)
+        if let (Poll::Ready(Some(Ok(_))), Some(Held::Own { .. })) = (&polled, &this.held)
             && !this.body.is_end_stream()
             && let Poll::Ready(next) = this.poll_next(cx)
         {

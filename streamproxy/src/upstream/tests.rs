@@ -176,14 +176,14 @@ async fn those_that_wait_share_a_failure() {
     assert_eq!(accepted.load(Ordering::Relaxed), 2, "a later one tries");
 }
 
-#[tokio::test]
-async fn a_request_on_a_connection_that_its_server_closed_comes_back() {
+/// A pooled connection that served a request, its pool and its server's side.
+async fn pooled() -> (Box<Pooled>, Arc<Pool>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tcp, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (mut theirs, pool) = (accepted.unwrap().0, Arc::new(Pool::default()));
     let stream = Upstream::Plain(Conn::new(tcp.unwrap()));
-    let pooled = Pooled::new(stream).await.unwrap();
+    let fresh = Pooled::new(stream).await.unwrap();
     let answers = async {
         // Read, or the connection would end with a reset, which hyper tells the request by itself.
         let mut head = [0; 1024];
@@ -191,15 +191,37 @@ async fn a_request_on_a_connection_that_its_server_closed_comes_back() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         theirs.write_all(answer).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(pooled.exchange(request(), Arc::clone(&pool)), answers);
+    let (answer, ()) = tokio::join!(fresh.exchange(request(), Arc::clone(&pool)), answers);
     assert_eq!(answer.unwrap().collect().await.unwrap().to_bytes(), "ok");
-    let pooled = pool.take().unwrap();
-    drop(theirs);
+    (pool.take().unwrap(), pool, theirs)
+}
+
+/// Sends a request, which comes back.
+async fn comes_back(pooled: Box<Pooled>, pool: Arc<Pool>) {
     for _ in 0..200 {
-        // Until the runtime has heard of it.
+        // Until the runtime has heard of what the server did.
         tokio::task::yield_now().await;
     }
     let sent = timeout(Duration::from_secs(10), pooled.exchange(request(), pool));
     let lost = sent.await.unwrap().unwrap_err();
     assert!(lost.request.is_some());
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_its_server_closed_comes_back() {
+    let (pooled, pool, theirs) = pooled().await;
+    drop(theirs);
+    comes_back(pooled, pool).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_not_the_next_requests() {
+    let (pooled, pool, mut theirs) = pooled().await;
+    // As servers do whose patience with an idle connection is at its end.
+    let answer = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    theirs.write_all(answer).await.unwrap();
+    comes_back(pooled, pool).await;
+    let mut sent = Vec::new();
+    theirs.read_to_end(&mut sent).await.unwrap();
+    assert!(sent.is_empty(), "{sent:?}");
 }
