@@ -28,9 +28,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::metrics::{Finding, Metrics};
 
 /// After an audit that could not be written, or whose definition is not there; twice as long each time,
-/// since each is a whole audit, to [`AGAIN_AT_MOST`].
+/// since each is a whole audit, to [`AGAIN_AT_MOST`], the interval where none is asked for.
 const AGAIN: Duration = Duration::from_mins(1);
-const AGAIN_AT_MOST: Duration = Duration::from_mins(16);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(10);
 
 /// A report that says the same is written again after this, so that nobody takes it for old.
 const SAYS_SO_AGAIN: Duration = Duration::from_hours(1);
@@ -63,6 +63,7 @@ impl Access {
         let mut seen = pin!(seen(api));
         let mut object = None;
         let mut last = None;
+        let mut tried = None;
         let mut due = Instant::now();
         let mut again = AGAIN;
         loop {
@@ -71,7 +72,7 @@ impl Access {
                 next = seen.next() => {
                     // A watch has no end.
                     let Some(next) = next else { return };
-                    let due = is_due(next.as_ref(), last.as_ref());
+                    let due = is_due(next.as_ref(), tried);
                     object = Some(next);
                     if !due {
                         continue;
@@ -79,9 +80,12 @@ impl Access {
                 }
             }
             let Some(known) = &object else { continue };
+            tried = known.as_ref().map(|known| known.metadata.generation);
             due = match self.round(known.as_ref(), &mut last).await {
                 Ok(interval) => {
                     again = AGAIN;
+                    // It may have been made in this round.
+                    tried = last.as_ref().map(|last| last.generation);
                     Instant::now() + interval
                 }
                 Err(error) => {
@@ -210,9 +214,9 @@ fn seen(api: Api<AccessReport>) -> impl Stream<Item = Option<AccessReport>> {
     })
 }
 
-/// Whether what was seen asks for an audit now: one that is not there is made.
-fn is_due(object: Option<&AccessReport>, last: Option<&Last>) -> bool {
+/// Whether what was seen asks for an audit now: one that is not there is made. One whose generation was
+/// tried waits for its time, however often its status is written.
+fn is_due(object: Option<&AccessReport>, tried: Option<Option<i64>>) -> bool {
     let seen = object.map(|object| object.metadata.generation);
-    let audited = last.map(|last| last.generation);
-    seen.is_none() || seen != audited
+    seen.is_none() || seen != tried
 }
