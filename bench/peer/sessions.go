@@ -135,8 +135,8 @@ func (s *sessions) hold(pod string, number int) {
 	_ = input.CloseWithError(io.ErrClosedPipe)
 	sent, got, wrong := e.counts()
 	switch {
-	case err == nil && s.stopping.Err() == nil:
-		err = errors.New("it ended with exit code 0")
+	case err == nil && !e.atItsEnd():
+		err = errors.New("it ended with exit code 0 before its input did")
 	case err == nil && wrong:
 		err = errors.New("other bytes came back")
 	case err == nil && sent != got:
@@ -185,6 +185,7 @@ func (s *sessions) beats(e *echo, output *io.PipeWriter, over <-chan struct{}) {
 			select {
 			case <-over:
 			case <-time.After(rand.N(max(s.ending, 1))):
+				e.end()
 			}
 			return
 		case <-tick.C:
@@ -230,6 +231,8 @@ type echo struct {
 	lock      sync.Mutex
 	sent, got int
 	wrong     bool
+	// inputEnds is set before the session's input is closed, which ends its command.
+	inputEnds bool
 	back      chan struct{}
 }
 
@@ -241,6 +244,18 @@ func (e *echo) next() byte {
 	defer e.lock.Unlock()
 	e.sent++
 	return letter(e.sent - 1)
+}
+
+func (e *echo) end() {
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	e.inputEnds = true
+}
+
+func (e *echo) atItsEnd() bool {
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	return e.inputEnds
 }
 
 func (e *echo) counts() (sent, got int, wrong bool) {
