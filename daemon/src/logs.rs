@@ -15,7 +15,7 @@ pub struct LogArgs {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LoggingFormat::Text)]
     pub logging_format: LoggingFormat,
 
-    /// How much is logged: 0 to 3 what happens, 4 each step, 5 and more everything
+    /// How much is logged: 0 to 3 what happens, 4 and more each step
     #[arg(short = 'v', long = "v", value_name = "N", default_value_t = 0)]
     pub verbosity: u8,
 
@@ -71,12 +71,12 @@ impl LogArgs {
     }
 }
 
-/// klog's levels: 0 to 3 are for operators, 4 is debugging, 5 and more is tracing.
+/// klog's levels: 0 to 3 are for operators, 4 is debugging. 5 and more would be tracing, which nothing of
+/// ours does.
 fn directives(verbosity: u8) -> &'static str {
     match verbosity {
         0..=3 => "info",
-        4 => "debug",
-        _ => "trace",
+        _ => "debug",
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
             (&["it"][..], "info"),
             (&["it", "--v=2"], "info"),
             (&["it", "-v", "4"], "debug"),
-            (&["it", "-v=9"], "trace"),
+            (&["it", "-v=9"], "debug"),
         ] {
             let cli = Cli::try_parse_from(args).unwrap();
             assert_eq!(directives(cli.logs.verbosity), level, "{args:?}");

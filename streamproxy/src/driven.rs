@@ -56,19 +56,19 @@ pub(crate) async fn drive<C: Future + Send>(connection: C, taken: Taken) -> C::O
     let turn = Arc::new(Turn::default());
     let (to_connection, to_requests) = (Part::of(&turn), Part::of(&turn));
     to_connection.woken.store(true, SeqCst);
+    let [connection_waker, requests_waker] =
+        [&to_connection, &to_requests].map(|part| Waker::from(Arc::clone(part)));
     poll_fn(move |cx| {
         turn.task.register(cx.waker());
         turn.now.store(true, SeqCst);
         for _ in 0..ROUNDS {
             if to_requests.woken.swap(false, SeqCst) {
-                let waker = to_requests.waker();
-                let cx = &mut Context::from_waker(&waker);
+                let cx = &mut Context::from_waker(&requests_waker);
                 while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
             }
             // After them: it writes what they have answered.
             if to_connection.woken.swap(false, SeqCst) {
-                let waker = to_connection.waker();
-                let cx = &mut Context::from_waker(&waker);
+                let cx = &mut Context::from_waker(&connection_waker);
                 if let Poll::Ready(output) = connection.as_mut().poll(cx) {
                     return Poll::Ready(output);
                 }
@@ -115,10 +115,6 @@ impl Part {
             woken: AtomicBool::new(false),
             turn: Arc::clone(turn),
         })
-    }
-
-    fn waker(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::clone(self))
     }
 }
 

@@ -1,8 +1,5 @@
 //! What of a request's and a response's headers crosses the proxy.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
-
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -91,7 +88,7 @@ pub(crate) fn origin_form(uri: &mut Uri) {
 
 /// Notes what a request looked like before it came here, as a load balancer does it. What a proxy
 /// before has noted stays.
-pub(crate) fn forwarded(headers: &mut HeaderMap, caller: IpAddr) {
+pub(crate) fn forwarded(headers: &mut HeaderMap, caller: &HeaderValue) {
     forwarded_for(headers, caller);
     if !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
@@ -104,17 +101,14 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, caller: IpAddr) {
 }
 
 /// Notes the caller's address behind those of the proxies before.
-pub(crate) fn forwarded_for(headers: &mut HeaderMap, caller: IpAddr) {
-    // Most are one address, of at most 39 bytes.
-    let mut chain = String::with_capacity(40);
-    let before = headers.get_all(FORWARDED_FOR).iter();
-    for before in before.filter_map(|value| value.to_str().ok()) {
-        chain.push_str(before);
-        chain.push_str(", ");
+pub(crate) fn forwarded_for(headers: &mut HeaderMap, caller: &HeaderValue) {
+    if !headers.contains_key(FORWARDED_FOR) {
+        headers.insert(FORWARDED_FOR, caller.clone());
+        return;
     }
-    // To a String, it cannot fail.
-    let _ = write!(chain, "{caller}");
-    if let Ok(chain) = HeaderValue::try_from(chain) {
+    let before = headers.get_all(FORWARDED_FOR).iter().chain([caller]);
+    let chain: Vec<&str> = before.filter_map(|value| value.to_str().ok()).collect();
+    if let Ok(chain) = HeaderValue::try_from(chain.join(", ")) {
         headers.insert(FORWARDED_FOR, chain);
     }
 }
@@ -148,8 +142,6 @@ pub(crate) fn strip_bearer_subprotocol(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -187,7 +179,7 @@ mod tests {
             ),
         ]);
         strip_identity(&mut headers);
-        forwarded_for(&mut headers, Ipv4Addr::new(10, 0, 0, 2).into());
+        forwarded_for(&mut headers, &HeaderValue::from_static("10.0.0.2"));
         let kept = [
             ("x-forwarded-for", "10.0.0.1, 10.0.0.2"),
             ("sec-websocket-protocol", "v4.channel.k8s.io"),

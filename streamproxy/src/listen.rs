@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -42,8 +42,8 @@ const MAX_HEAD_H2: u32 = 1 << 20;
 /// What is known of the connection that a request came by.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Its address.
-    pub(crate) address: SocketAddr,
+    /// Its address, as `X-Forwarded-For` has it.
+    pub(crate) forwarded_for: HeaderValue,
     /// The certificates that it showed, unverified.
     pub(crate) certificates: Option<PeerCertificates>,
     /// The gateway's: which of its API servers the connection is served by.
@@ -108,9 +108,12 @@ pub(crate) async fn serve<H: Handler>(
                 PeerCertificates(chain.iter().map(|der| der.clone().into_owned()).collect())
             });
             let http2 = session.alpn_protocol() == Some(b"h2");
+            // A listener on `[::]` sees IPv4 as a part of IPv6.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
             let peer = Arc::new(Peer {
-                // A listener on `[::]` sees IPv4 as a part of IPv6.
-                address: SocketAddr::new(address.ip().to_canonical(), address.port()),
+                // Digits, dots and colons, which a header may hold.
+                forwarded_for: HeaderValue::try_from(address.ip().to_string())
+                    .unwrap_or(HeaderValue::from_static("unknown")),
                 certificates,
                 lane: Lane::default(),
             });

@@ -192,7 +192,7 @@ impl ApiServers {
         request: Request<Outgoing>,
         watches: bool,
     ) -> Result<Response<Leased>, NoAnswer> {
-        let mut unsent = Some(Box::new(request));
+        let mut unsent = Some(request);
         let mut last = NoAnswer::NotTrusted;
         for server in self.candidates(lane, shown) {
             let Some(request) = unsent.take() else {
@@ -200,16 +200,16 @@ impl ApiServers {
             };
             let connections = server.as_shown(shown);
             let answer = if watches {
-                connections.watch(*request).await
+                connections.watch(request).await
             } else {
-                connections.send(*request).await
+                connections.send(request).await
             };
             match answer {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => match unanswered.error {
                     error @ UpstreamError::Dial(_) => {
                         server.cannot_be_reached();
-                        unsent = unanswered.request;
+                        unsent = unanswered.request.map(|request| *request);
                         last = NoAnswer::Unreachable(error);
                     }
                     error => {

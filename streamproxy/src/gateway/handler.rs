@@ -391,7 +391,7 @@ impl Gateway {
             // HTTP/2's `:authority`.
             headers.insert(header::HOST, host);
         }
-        headers::forwarded(&mut headers, peer.address.ip());
+        headers::forwarded(&mut headers, &peer.forwarded_for);
         let shown = self.tell(caller, &mut headers, peer).await?;
         Ok(Ready {
             method: request.method().clone(),

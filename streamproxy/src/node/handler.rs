@@ -206,7 +206,7 @@ impl Node {
         let mut headers = std::mem::take(headers);
         headers::strip_hop_by_hop(&mut headers);
         headers::strip_identity(&mut headers);
-        headers::forwarded_for(&mut headers, peer.address.ip());
+        headers::forwarded_for(&mut headers, &peer.forwarded_for);
         headers.insert(header::HOST, self.kubelet.server.host());
         headers
     }
