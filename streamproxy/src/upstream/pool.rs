@@ -34,7 +34,10 @@ const KEPT: usize = 128;
 /// Idle connections to one server, the last used first; of each thread its own, since a connection wakes
 /// the thread that made it.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<ThreadId, Vec<Box<Pooled>>>>);
+pub(super) struct Pool(Mutex<HashMap<ThreadId, Idle>>);
+
+#[allow(clippy::vec_box, reason = "they come and go in their boxes")]
+type Idle = Vec<Box<Pooled>>;
 
 /// A connection, in a box wherever it goes: it is some 700 bytes, and a request moves it a dozen times.
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Vec<Box<Pooled>>>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Idle>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
