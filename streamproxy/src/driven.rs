@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -50,8 +50,11 @@ where
 
 /// Runs a connection to its end, and the requests that it hands out meanwhile. Those that are not over by
 /// then end with it: nobody is there for their answers.
-pub(crate) async fn drive<C: Future + Send>(connection: C, taken: Taken) -> C::Output {
-    let mut connection = pin!(connection);
+pub(crate) fn drive<C: Future + Send>(
+    connection: C,
+    taken: Taken,
+) -> impl Future<Output = C::Output> + Send {
+    let mut connection = Box::pin(connection);
     let mut requests = FuturesUnordered::new();
     let turn = Arc::new(Turn::default());
     let (to_connection, to_requests) = (Part::of(&turn), Part::of(&turn));
@@ -92,7 +95,6 @@ pub(crate) async fn drive<C: Future + Send>(connection: C, taken: Taken) -> C::O
         cx.waker().wake_by_ref();
         Poll::Pending
     })
-    .await
 }
 
 /// The task's turn. What is woken in it is seen before its end, and costs no other.

@@ -121,14 +121,15 @@ pub(crate) async fn serve<H: Handler>(
                 let (handler, peer) = (Arc::clone(&handler), Arc::clone(&peer));
                 async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer).await) }
             });
+            // In boxes: the task would have room for both kinds, each of which is some kilobytes.
             let result = if http2 {
                 let (requests, taken) = driven::requests();
                 let connection = http2::Builder::new(requests)
                     .timer(TokioTimer::new())
                     .max_header_list_size(MAX_HEAD_H2)
                     .serve_connection(TokioIo::new(stream), service);
-                let connection = async {
-                    tokio::pin!(connection);
+                let mut connection = Box::pin(connection);
+                let connection = async move {
                     tokio::select! {
                         result = connection.as_mut() => result,
                         () = shutdown.reached(Phase::Closing) => {
@@ -145,7 +146,7 @@ pub(crate) async fn serve<H: Handler>(
                     .max_buf_size(MAX_HEAD)
                     .serve_connection(TokioIo::new(stream), service)
                     .with_upgrades();
-                tokio::pin!(connection);
+                let mut connection = Box::pin(connection);
                 tokio::select! {
                     result = connection.as_mut() => result,
                     () = shutdown.reached(Phase::Closing) => {
