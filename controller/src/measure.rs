@@ -212,10 +212,12 @@ impl Measures {
 
     fn counted(&self, name: &str, node: &OfNode) -> Counted {
         let agents = node.last.is_some();
+        let (probes, failure) = self.probing.counted(name, node.probes);
         Counted {
             upgrades: agents.then_some(node.total.upgrades),
             sessions: agents.then_some(node.total.sessions),
-            probes: Some(self.probing.tally(name).since(node.probes)),
+            probes: Some(probes),
+            failure,
             error: node.error.clone(),
         }
     }
@@ -227,8 +229,7 @@ impl Measures {
                 Counted {
                     upgrades: Some(since.upgrades),
                     sessions: Some(since.sessions),
-                    probes: None,
-                    error: None,
+                    ..Counted::default()
                 }
             }
             Err(error) => Counted {

@@ -29,6 +29,8 @@ struct Node {
     running: Option<AbortHandle>,
     last: Option<Probed>,
     tally: Tally,
+    /// Why the last one that failed did.
+    failure: Option<String>,
 }
 
 impl Probing {
@@ -74,6 +76,17 @@ impl Probing {
             .get(node)
             .map(|node| node.tally)
             .unwrap_or_default()
+    }
+
+    /// Those of a node since an earlier tally, and why the last that failed of them did.
+    pub(crate) fn counted(&self, node: &str, earlier: Tally) -> (Tally, Option<String>) {
+        let nodes = self.lock();
+        let Some(node) = nodes.get(node) else {
+            return (Tally::default(), None);
+        };
+        let tally = node.tally.since(earlier);
+        let failure = (tally.good < tally.total).then(|| node.failure.clone());
+        (tally, failure.flatten())
     }
 
     /// Forgets every node that is not among these.
@@ -144,6 +157,9 @@ impl Node {
             ProbeResult::Error => (0, 0, before),
         };
         self.tally = self.tally.plus(Tally { good, total });
+        if result.result == ProbeResult::Failed {
+            self.failure.clone_from(&result.message);
+        }
         self.last = Some(Probed {
             generation,
             result,

@@ -39,7 +39,7 @@ pub(super) fn measure(
             .find(|one| one.indicator == objective.indicator);
         let (one, judged, reason) = judge(objective, analysis.min_samples, measured, of, earlier);
         verdict = verdict.max(judged);
-        why.extend(reason);
+        why.extend(reason.map(|why| format!("{}: {why}", name(objective.indicator))));
         status.objectives.push(one);
     }
     status.measured_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
@@ -55,9 +55,10 @@ pub(super) fn measure(
     if verdict != Verdict::Error {
         status.errors = 0;
     }
-    status.message = Some(match verdict {
-        Verdict::Passed => "all objectives are met".to_owned(),
-        _ => why.join("; "),
+    status.message = Some(if why.is_empty() {
+        "all objectives are met".to_owned()
+    } else {
+        why.join("; ")
     });
     status
 }
@@ -74,15 +75,19 @@ pub(super) fn has_passed(status: &AnalysisStatus) -> bool {
 pub(super) fn cannot_tell(analysis: &Analysis, status: &AnalysisStatus) -> Option<String> {
     let message = status.message.as_deref().unwrap_or_default();
     if status.inconclusive > analysis.inconclusive_limit {
-        Some(format!("the analysis has too few samples: {message}"))
+        Some(format!(
+            "the analysis cannot tell: {message}; a RolloutAction Resume lets it measure on"
+        ))
     } else if status.errors > analysis.error_limit {
-        Some(format!("the analysis cannot be made: {message}"))
+        Some(format!(
+            "the analysis cannot be made: {message}; a RolloutAction Resume lets it try again"
+        ))
     } else {
         None
     }
 }
 
-/// One objective: what was counted, what it says, and why that is not good.
+/// One objective: what was counted, what it says, and what is not good of it.
 fn judge(
     objective: &Objective,
     min_samples: i32,
@@ -93,52 +98,76 @@ fn judge(
     let indicator = objective.indicator;
     let nodes = measured.iter().flat_map(|measured| &measured.nodes);
     let counted = nodes.filter(|(node, _)| of.contains(*node));
-    let (tallies, errors): (Vec<_>, Vec<_>) = counted
-        .map(|(_, one)| (tally(one, indicator), one.error.as_deref()))
-        .unzip();
-    let all = tallies
-        .iter()
-        .flatten()
-        .copied()
-        .fold(Tally::default(), Tally::plus);
+    let counted: Vec<_> = counted.collect();
+    let tallies = counted.iter().filter_map(|(_, one)| tally(one, indicator));
+    let all = tallies.clone().fold(Tally::default(), Tally::plus);
     let value = Percentage::of(all.good, all.total);
     let baseline = measured
         .and_then(|measured| tally(measured.baseline.as_ref()?, indicator))
         .filter(|baseline| baseline.total >= samples(min_samples))
         .and_then(|baseline| Percentage::of(baseline.good, baseline.total));
+    let mut since_failure = since_failure(earlier, all.total);
     let (verdict, why) = if measured.is_none() {
-        (Verdict::Error, "nothing was measured yet".to_owned())
-    } else if tallies.iter().all(Option::is_none) {
-        match errors.iter().flatten().next() {
-            Some(error) => (Verdict::Error, (*error).to_owned()),
+        (Verdict::Error, Some("nothing was measured yet".to_owned()))
+    } else if tallies.clone().next().is_none() {
+        match counted.iter().find_map(|(_, one)| one.error.clone()) {
+            Some(error) => (Verdict::Error, Some(error)),
             // Nothing on these nodes counts it: kubelets know no ends of sessions.
-            None => (Verdict::Passed, String::new()),
+            None => (Verdict::Passed, None),
         }
     } else if all.total < samples(min_samples) {
         let why = format!("{} samples of {min_samples} that are needed", all.total);
-        (Verdict::Inconclusive, why)
-    } else if let Some(why) = missed(objective, value, all.total, baseline) {
-        // What went wrong before the last measurement has failed that one. If nothing went wrong
-        // since, it is too early to say more.
+        (Verdict::Inconclusive, Some(why))
+    } else if let Some(mut why) = missed(objective, value, all.total, baseline) {
+        if indicator == Indicator::Probes
+            && let Some((node, failure)) = counted
+                .iter()
+                .find_map(|(node, one)| Some((node, one.failure.as_ref()?)))
+        {
+            why.push_str(&format!(" (node {node}: {failure})"));
+        }
+        // What went wrong has failed the measurement that saw it first, and fails no other: the limit is
+        // on measurements. But it takes as many good samples as a verdict needs to go on from there.
         let new = all.total.saturating_sub(all.good) > bad(earlier, all.total);
-        let verdict = if new {
-            Verdict::Failed
-        } else {
-            Verdict::Inconclusive
+        let verdict = match since_failure {
+            Some(since) if !new => {
+                why.push_str(&format!("; all {since} since were good"));
+                if since < samples(min_samples) {
+                    why.push_str(&format!(" of {min_samples} that are needed"));
+                    Verdict::Inconclusive
+                } else {
+                    Verdict::Passed
+                }
+            }
+            _ => {
+                since_failure = Some(0);
+                Verdict::Failed
+            }
         };
-        (verdict, why)
+        (verdict, Some(why))
     } else {
-        (Verdict::Passed, String::new())
+        (Verdict::Passed, None)
     };
+    let count = |samples: u64| i64::try_from(samples).unwrap_or(i64::MAX);
     let status = ObjectiveStatus {
         indicator,
-        samples: i64::try_from(all.total).unwrap_or(i64::MAX),
+        samples: count(all.total),
         value,
         baseline,
+        samples_since_failure: since_failure.map(count),
         met: verdict == Verdict::Passed,
     };
-    let why = format!("{}: {why}", name(indicator));
-    (status, verdict, (verdict != Verdict::Passed).then_some(why))
+    (status, verdict, why)
+}
+
+/// How many samples came since the measurement that failed last, if one did.
+fn since_failure(earlier: Option<&ObjectiveStatus>, total: u64) -> Option<u64> {
+    let earlier = earlier?;
+    let before = u64::try_from(earlier.samples_since_failure?).ok()?;
+    let counted = u64::try_from(earlier.samples).ok()?;
+    // All of them, where counting began anew.
+    let new = total.checked_sub(counted).unwrap_or(total);
+    Some(before.saturating_add(new))
 }
 
 /// How an objective is missed, if it is.
@@ -334,20 +363,50 @@ mod tests {
         let spec = spec(json!({"indicator": "Probes"}));
         let mut status = AnalysisStatus::default();
         for (good, total, counts) in [
+            // Too few to say anything, and so counted when there are enough.
+            (8, 9, (0, 1, 0)),
             (9, 10, (1, 0, 0)),
-            // No further one failed; too few to say that it was one in a thousand.
-            (19, 20, (1, 1, 0)),
-            (29, 30, (1, 2, 0)),
+            // No further one failed: as many as a verdict needs make up for it.
+            (14, 15, (1, 1, 0)),
+            (18, 19, (1, 2, 0)),
+            (19, 20, (1, 0, 0)),
             (38, 40, (2, 0, 0)),
+            (42, 44, (2, 1, 0)),
             (9_990, 9_992, (2, 0, 0)),
             // Another controller counts from zero.
             (10, 10, (2, 0, 0)),
             (19, 20, (3, 0, 0)),
+            (29, 30, (3, 0, 0)),
+            // And another, of which little is known.
+            (4, 5, (3, 1, 0)),
+            (9, 10, (3, 0, 0)),
         ] {
             status = run(&spec, &status, nodes(&[counted(good, total)]).as_ref());
             let found = (status.failures, status.inconclusive, status.errors);
             assert_eq!(found, counts, "{good} of {total}");
         }
+    }
+
+    #[test]
+    fn what_failed_is_told() {
+        let spec = spec(json!({"indicator": "Probes"}));
+        let failure = Some("attach: not done after 10s".to_owned());
+        let broken = Counted {
+            failure,
+            ..counted(9, 10)
+        };
+        let mut status = AnalysisStatus::default();
+        for (one, told) in [
+            (broken.clone(), "95% of 20 are good, wanted 99.9% (node n1: attach: not done after 10s)"),
+            (
+                Counted { probes: counted(19, 20).probes, ..broken },
+                "probes: 96.666% of 30 are good, wanted 99.9% (node n1: attach: not done after 10s); all 10 since were good",
+            ),
+        ] {
+            status = run(&spec, &status, nodes(&[counted(10, 10), one]).as_ref());
+            assert!(status.message.as_ref().unwrap().ends_with(told), "{status:?}");
+        }
+        assert!(has_passed(&status));
     }
 
     #[test]

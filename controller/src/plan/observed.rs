@@ -111,6 +111,8 @@ pub(crate) struct Counted {
     pub(crate) upgrades: Option<Tally>,
     pub(crate) sessions: Option<Tally>,
     pub(crate) probes: Option<Tally>,
+    /// Why the last probe that failed did, if one of these failed.
+    pub(crate) failure: Option<String>,
     /// Why the place could not be asked, when it last could not.
     pub(crate) error: Option<String>,
 }

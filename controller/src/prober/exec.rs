@@ -1,10 +1,13 @@
 //! exec and attach, `v5.channel.k8s.io`.
 
+use std::time::Duration;
+
 use kube::Client;
 use streamway_crds::names;
 use streamway_kstream::channel::{CLOSE, Channel};
 use streamway_kstream::status::{self, Outcome};
 use streamway_kstream::subprotocol::Subprotocol;
+use tokio::time::timeout;
 
 use super::Target;
 use super::socket::{ProbeError, Socket};
@@ -16,6 +19,9 @@ const PAYLOAD: usize = 48 << 10;
 
 /// The code that the command is to end with: none that a shell, a signal or a runtime gives.
 const EXIT_CODE: i64 = 43;
+
+/// How long the answer to a line may take before the line is sent again.
+const LINE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A command that copies stdin to stdout, says a line on stderr, and ends with a code.
 pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeError> {
@@ -59,14 +65,25 @@ pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeEr
 }
 
 /// The container's main process, which sends each line back. It goes on when we leave.
+///
+/// A runtime may take stdin before it gives us stdout: containerd 1.x and 2.x start with the one and then
+/// add the other (`ContainerIO.Attach`). A line that comes back in between is nobody's, so it is sent again.
 pub(super) async fn attach(client: &Client, target: &Target) -> Result<(), ProbeError> {
     let query = query(&[]);
     let mut socket = open(client, target, "attach", &query).await?;
     let word = format!("{:016x}", random::number());
     let line = [&[Channel::Stdin as u8], word.as_bytes(), b"\n"].concat();
-    socket.send(line).await?;
+    socket.send(line.clone()).await?;
     let mut stdout = Vec::new();
-    while let Some(message) = socket.next().await? {
+    loop {
+        let message = match timeout(LINE_AGAIN, socket.next()).await {
+            Ok(message) => message?,
+            Err(_) => {
+                socket.send(line.clone()).await?;
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
         match message.split_first() {
             Some((&channel, bytes)) if channel == Channel::Stdout as u8 => {
                 bounded(&mut stdout, bytes)?;
@@ -141,4 +158,49 @@ pub(super) fn same(what: &str, came: &[u8], sent: &[u8]) -> Result<(), ProbeErro
     Err(ProbeError::Wrong(format!(
         "{what}: {came} bytes came back of {sent}, the first {at} of them right"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_hdr_async;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+
+    use super::*;
+
+    /// An API server whose runtime takes a line before it gives stdout: no real one can be made to.
+    async fn loses_the_first_line(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err, reason = "the library's own type")]
+        let chooses = |_: &Request, mut response: Response| {
+            let v5 = Subprotocol::V5.as_str().parse().unwrap();
+            let headers = response.headers_mut();
+            headers.insert("sec-websocket-protocol", v5);
+            Ok(response)
+        };
+        let mut socket = accept_hdr_async(stream, chooses).await.unwrap();
+        let lost = socket.next().await.unwrap().unwrap().into_data();
+        let again = socket.next().await.unwrap().unwrap().into_data();
+        assert_eq!(lost, again);
+        let echo = [&[Channel::Stdout as u8], &again[1..]].concat();
+        socket.send(Message::Binary(echo.into())).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+
+    #[tokio::test]
+    async fn a_line_that_came_before_stdout_is_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(loses_the_first_line(listener));
+        let config = kube::Config::new(url.parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let target = Target {
+            namespace: "streamway-nodes".to_owned(),
+            pod: "streamway-agent".to_owned(),
+        };
+        attach(&client, &target).await.unwrap();
+        server.await.unwrap();
+    }
 }

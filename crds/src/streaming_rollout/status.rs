@@ -217,7 +217,10 @@ pub struct ObjectiveStatus {
     /// The same of nodes that are not over yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Percentage>,
-    /// Whether it is met.
+    /// How many samples came since the last measurement that failed by it. None, if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples_since_failure: Option<i64>,
+    /// Whether the measurement passed it: it is met, or since it was missed, as failureLimit allows, minSamples came and all were good.
     pub met: bool,
 }
 

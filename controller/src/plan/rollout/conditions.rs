@@ -150,6 +150,10 @@ fn phase(
             let message = format!("wave {name} is over and is watched until {}", until.0);
             (Phase::Baking, message)
         }
+        (WavePhase::Baking, _) if let Some(Hold::Paused(why)) = hold => {
+            let message = format!("wave {name} was watched long enough and is not done: {why}");
+            (Phase::Paused, message)
+        }
         (WavePhase::Baking, _) => {
             let judged = outcome.status.analysis.as_ref();
             let why = judged.and_then(|analysis| analysis.message.as_deref());

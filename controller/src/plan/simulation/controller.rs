@@ -121,7 +121,7 @@ impl Controller {
             upgrades: Some(*tally),
             sessions: Some(*tally),
             probes: Some(*tally),
-            error: None,
+            ..Counted::default()
         };
         let one = |(name, (measure, tallies)): (&String, &(Measure, BTreeMap<String, Tally>))| {
             let nodes = tallies.iter();

@@ -194,6 +194,28 @@ fn sessions_that_fail_in_a_bake_are_judged() {
 }
 
 #[test]
+fn a_failure_that_the_limit_allows_does_not_hold_a_wave() {
+    let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
+    let spec = with(
+        waves(
+            json!([{"name": "all", "nodes": {"percent": 100}, "bake": "1m", "maxUnavailable": 2}]),
+        ),
+        json!({"analysis": {"minSamples": 5, "interval": "10s", "prober": {"interval": "5s"}}}),
+    );
+    world.rollout("all", spec);
+    world.until(30, "bakes", |world| world.is_in(Phase::Baking));
+    world.run(20);
+    world.machines.get_mut("n1").unwrap().broken = true;
+    world.run(5);
+    world.machines.get_mut("n1").unwrap().broken = false;
+    world.until(75, "complete", |world| world.is_in(Phase::Complete));
+    let analysis = world.status().analysis.unwrap();
+    assert_eq!(analysis.failures, 1);
+    let message = analysis.message.unwrap();
+    assert!(message.contains("since were good"), "{message}");
+}
+
+#[test]
 fn an_analysis_that_cannot_tell_pauses() {
     let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
     let spec = with(
@@ -208,6 +230,7 @@ fn an_analysis_that_cannot_tell_pauses() {
     // A wave that was watched long enough, and nothing is known: it does not go on.
     let status = world.status();
     assert_eq!(status.waves[0].phase, WavePhase::Baking);
+    assert_eq!(status.phase, Some(Phase::Paused));
     assert!(is_true(
         &status.conditions,
         streamway_crds::conditions::PAUSED
