@@ -20,6 +20,9 @@ use hyper::rt::Executor;
 /// How often a turn goes around, before other connections of the thread have theirs.
 const ROUNDS: usize = 32;
 
+/// How many requests a turn begins.
+const NEW: usize = 32;
+
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes requests, for [`drive`]; as many as a connection may have streams.
@@ -64,12 +67,10 @@ pub(crate) fn drive<C: Future + Send>(
     poll_fn(move |cx| {
         turn.task.register(cx.waker());
         turn.now.store(true, SeqCst);
+        let mut room = NEW;
         for _ in 0..ROUNDS {
-            if to_requests.woken.swap(false, SeqCst) {
-                let cx = &mut Context::from_waker(&requests_waker);
-                while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
-            }
-            // After them: it writes what they have answered.
+            // First, so that requests that are always busy leave it what tokio lets a task do in one turn:
+            // it writes their answers, and takes what the peer sent.
             if to_connection.woken.swap(false, SeqCst) {
                 let cx = &mut Context::from_waker(&connection_waker);
                 if let Poll::Ready(output) = connection.as_mut().poll(cx) {
@@ -77,9 +78,16 @@ pub(crate) fn drive<C: Future + Send>(
                 }
             }
             let before = requests.len();
-            requests.extend(taken.0.try_iter());
-            if requests.len() > before {
-                to_requests.woken.store(true, SeqCst);
+            requests.extend(taken.0.try_iter().take(room));
+            let new = requests.len() - before;
+            room -= new;
+            if to_requests.woken.swap(false, SeqCst) || new > 0 {
+                let cx = &mut Context::from_waker(&requests_waker);
+                while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
+            }
+            if room == 0 {
+                // More may be there.
+                break;
             }
             let woken = || to_requests.woken.load(SeqCst) || to_connection.woken.load(SeqCst);
             if !woken() {
@@ -224,5 +232,44 @@ mod tests {
         drive(connection, taken).await;
         other.abort();
         assert!(turns.load(Ordering::Relaxed) > 50, "{turns:?}");
+    }
+    #[tokio::test]
+    async fn a_burst_of_requests_is_begun_in_several_turns() {
+        let (requests, taken) = requests();
+        let begun = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 * NEW {
+            let begun = Arc::clone(&begun);
+            requests.execute(async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            });
+        }
+        let mut driven = Box::pin(drive(std::future::pending::<()>(), taken));
+        for turn in 1..=4 {
+            assert!(futures_util::poll!(driven.as_mut()).is_pending());
+            assert_eq!(begun.load(Ordering::Relaxed), turn.min(3) * NEW);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_on_beside_requests_that_are_always_busy() {
+        let (requests, taken) = requests();
+        let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..1000 {
+            sender.send(number).unwrap();
+        }
+        requests.execute(async {
+            loop {
+                tokio::task::coop::consume_budget().await;
+            }
+        });
+        let connection = async {
+            for number in 0..1000 {
+                assert_eq!(received.recv().await, Some(number));
+            }
+        };
+        let driven = drive(connection, taken);
+        let over = tokio::time::timeout(std::time::Duration::from_secs(30), driven).await;
+        over.unwrap();
     }
 }
