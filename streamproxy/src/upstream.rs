@@ -33,7 +33,7 @@ use crate::stream::{Opened, Upstream};
 /// How long a server may take to answer an upgrade: it asks others first.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connections that a watch is tried over.
+/// How often a request is sent that may be: over so many connections, of which the last is a new one.
 const TRIES: u32 = 3;
 
 /// What a server is, for messages and defaults.
@@ -190,15 +190,23 @@ impl Server {
     ) -> Result<Response<Leased>, Unanswered> {
         let mut request = request;
         *request.version_mut() = http::Version::HTTP_11;
-        while let Some(pooled) = self.pool.take() {
+        let mut left = TRIES;
+        while left > 1
+            && let Some(pooled) = self.pool.take()
+        {
             let again = repeatable(&request);
-            match self.exchange(pooled, request).await {
+            let lost = match self.exchange(pooled, request).await {
                 Ok(response) => return Ok(response),
-                Err(lost) => match lost.request.or(again) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(self.unanswered(lost.error, None)),
-                },
-            }
+                Err(lost) => lost,
+            };
+            request = match (lost.request, again) {
+                (Some(unsent), _) => unsent,
+                (None, Some(again)) => {
+                    left -= 1;
+                    again
+                }
+                (None, None) => return Err(self.unanswered(lost.error, None)),
+            };
         }
         self.dialed.fetch_add(1, Ordering::Relaxed);
         match self.dialer.dial().await {

@@ -397,14 +397,23 @@ mod tests {
         };
         let mut status = AnalysisStatus::default();
         for (one, told) in [
-            (broken.clone(), "95% of 20 are good, wanted 99.9% (node n1: attach: not done after 10s)"),
             (
-                Counted { probes: counted(19, 20).probes, ..broken },
+                broken.clone(),
+                "95% of 20 are good, wanted 99.9% (node n1: attach: not done after 10s)",
+            ),
+            (
+                Counted {
+                    probes: counted(19, 20).probes,
+                    ..broken
+                },
                 "probes: 96.666% of 30 are good, wanted 99.9% (node n1: attach: not done after 10s); all 10 since were good",
             ),
         ] {
             status = run(&spec, &status, nodes(&[counted(10, 10), one]).as_ref());
-            assert!(status.message.as_ref().unwrap().ends_with(told), "{status:?}");
+            assert!(
+                status.message.as_ref().unwrap().ends_with(told),
+                "{status:?}"
+            );
         }
         assert!(has_passed(&status));
     }

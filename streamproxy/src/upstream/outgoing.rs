@@ -1,6 +1,7 @@
 //! The body of a request on its way to a server.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 pub(crate) enum Outgoing {
     /// The client's.
     Incoming(Incoming),
+    /// The client's, and something that is held until all of it was sent.
+    Upload { body: Incoming, _sending: Arc<()> },
     /// Ours.
     Full(Full<Bytes>),
 }
@@ -20,6 +23,27 @@ impl Default for Outgoing {
     /// None.
     fn default() -> Self {
         Self::Full(Full::default())
+    }
+}
+
+impl Outgoing {
+    /// What is held as long as there is a client's body to send, if there is.
+    pub(super) fn upload(&mut self) -> Option<Arc<()>> {
+        if self.is_end_stream() {
+            return None;
+        }
+        match std::mem::take(self) {
+            Self::Incoming(body) => {
+                let held = Arc::new(());
+                let _sending = Arc::clone(&held);
+                *self = Self::Upload { body, _sending };
+                Some(held)
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
     }
 }
 
@@ -32,7 +56,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Incoming(body) => Pin::new(body).poll_frame(cx),
+            Self::Incoming(body) | Self::Upload { body, .. } => Pin::new(body).poll_frame(cx),
             Self::Full(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
@@ -41,14 +65,14 @@ impl Body for Outgoing {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Incoming(body) => body.is_end_stream(),
+            Self::Incoming(body) | Self::Upload { body, .. } => body.is_end_stream(),
             Self::Full(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Incoming(body) => body.size_hint(),
+            Self::Incoming(body) | Self::Upload { body, .. } => body.size_hint(),
             Self::Full(body) => body.size_hint(),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A connection has no task of its own. Whoever uses it drives it: the request's task until the
 //! answer's head is there, then the answer's body ([`Leased`]) whenever it is asked for bytes. So a
-//! byte wakes one task on its way through, and an idle watch costs no second one.
+//! byte wakes one task on its way through, and an idle watch costs no second one. Only where the answer
+//! comes before the request was sent to its end, the connection is a task from there on, and serves no other.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -123,9 +124,10 @@ impl Pooled {
     /// Sends a request. The connection goes with the answer's body, and from there to `pool`.
     pub(super) async fn exchange(
         mut self: Box<Self>,
-        request: Request<Outgoing>,
+        mut request: Request<Outgoing>,
         pool: Arc<Pool>,
     ) -> Result<Response<Leased>, Lost> {
+        let upload = request.body_mut().upload();
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
             self.drive(cx);
@@ -133,6 +135,11 @@ impl Pooled {
         });
         match answer.await {
             Ok(response) => {
+                let uploads = upload.is_some_and(|upload| Arc::strong_count(&upload) > 1);
+                if uploads && let Some(connection) = self.connection.take() {
+                    // The rest of the request goes on whether or not its client reads the answer meanwhile.
+                    tokio::spawn(connection);
+                }
                 let held = self.connection.is_some();
                 let held = held.then_some(Held::Own { pooled: self, pool });
                 Ok(response.map(|body| Leased {

@@ -68,8 +68,12 @@ async fn server(speaks: Speaks) -> (Server, Arc<AtomicUsize>) {
             });
         }
     });
-    let tls = Tls::new(verifier(None).unwrap(), None, None);
-    (Server::new(KIND, &url, &tls).unwrap(), accepted)
+    (Server::new(KIND, &url, &any()).unwrap(), accepted)
+}
+
+/// Takes any certificate; without a use where the URL says http.
+fn any() -> Tls {
+    Tls::new(verifier(None).unwrap(), None, None)
 }
 
 fn acceptor(speaks: Speaks) -> TlsAcceptor {
@@ -224,4 +228,93 @@ async fn an_answer_that_nobody_asked_for_is_not_the_next_requests() {
     let mut sent = Vec::new();
     theirs.read_to_end(&mut sent).await.unwrap();
     assert!(sent.is_empty(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_each_connection_loses_is_sent_three_times() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(KIND, &url, &any()).unwrap();
+    let heads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heads);
+    let (go_on, waits) = tokio::sync::watch::channel(());
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let (counted, mut waits) = (Arc::clone(&counted), waits.clone());
+            tokio::spawn(async move {
+                let mut head = [0; 1024];
+                assert_ne!(tcp.read(&mut head).await.unwrap(), 0);
+                waits.changed().await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                tcp.write_all(answer).await.unwrap();
+                // The next is read, and its connection ends.
+                assert_ne!(tcp.read(&mut head).await.unwrap(), 0);
+                counted.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    // Ten at once, so that ten connections are in the pool.
+    let sent = join_all((0..10).map(|_| server.send(request())));
+    let goes_on = async {
+        while server.dialed() < 10 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+    };
+    let (answers, ()) = tokio::join!(sent, goes_on);
+    for answer in answers {
+        answer.unwrap().collect().await.unwrap();
+    }
+    let last = timeout(Duration::from_secs(30), server.send(request())).await;
+    last.unwrap().unwrap();
+    assert_eq!(server.dialed(), 11);
+    assert_eq!(heads.load(Ordering::Relaxed), 2);
+}
+
+/// Answers at once, and reads what is sent meanwhile, for as long as it comes.
+async fn answers_early(listener: TcpListener) {
+    let (tcp, _) = listener.accept().await.unwrap();
+    let (mut reads, mut writes) = tcp.into_split();
+    let mut some = vec![0; 64 << 10];
+    assert_ne!(reads.read(&mut some).await.unwrap(), 0);
+    let answers = async {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+        writes.write_all(head.as_bytes()).await.unwrap();
+        let _ = writes.write_all(&vec![b'a'; LARGE]).await;
+    };
+    let takes = async { while reads.read(&mut some).await.is_ok_and(|read| read > 0) {} };
+    tokio::join!(answers, takes);
+}
+
+/// More than the buffers of any socket hold.
+const LARGE: usize = 64 << 20;
+
+#[tokio::test]
+async fn an_upload_goes_on_beside_an_answer_that_nobody_reads_yet() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(KIND, &url, &any()).unwrap();
+    tokio::spawn(answers_early(listener));
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = front.local_addr().unwrap();
+    tokio::spawn(async move {
+        let io = TokioIo::new(front.accept().await.unwrap().0);
+        let passes = service_fn(|request: Request<Incoming>| async {
+            let sent = server.send(request.map(Outgoing::Incoming)).await;
+            sent.map_err(|unanswered| unanswered.error)
+        });
+        let builder = hyper::server::conn::http1::Builder::new();
+        let _ = builder.serve_connection(io, passes).await;
+    });
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let passed = async {
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'u'; LARGE]).await.unwrap();
+        let mut answer = vec![0; LARGE];
+        client.read_exact(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    };
+    timeout(Duration::from_secs(60), passed).await.unwrap();
 }
