@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::metrics::{Finding, Metrics};
 
 /// After an audit that could not be written, or whose definition is not there; twice as long each time,
-/// since each is a whole audit, to [`AGAIN_AT_MOST`], the interval where none is asked for.
+/// since each is a whole audit, to [`AGAIN_AT_MOST`], and no longer than the report's own interval.
 const AGAIN: Duration = Duration::from_mins(1);
 const AGAIN_AT_MOST: Duration = Duration::from_mins(10);
 
@@ -41,11 +41,27 @@ pub(crate) struct Access {
     metrics: Metrics,
 }
 
+/// One report, as somebody wrote its spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Revision {
+    uid: Option<String>,
+    generation: Option<i64>,
+}
+
 /// The last audit of this process.
 struct Last {
-    generation: Option<i64>,
+    revision: Revision,
     written: Instant,
     status: AccessReportStatus,
+}
+
+impl Revision {
+    fn of(report: &AccessReport) -> Self {
+        Self {
+            uid: report.metadata.uid.clone(),
+            generation: report.metadata.generation,
+        }
+    }
 }
 
 impl Access {
@@ -72,48 +88,50 @@ impl Access {
                 next = seen.next() => {
                     // A watch has no end.
                     let Some(next) = next else { return };
-                    let due = is_due(next.as_ref(), tried);
+                    let due = tried.as_ref() != Some(&next.as_ref().map(Revision::of));
                     object = Some(next);
                     if !due {
                         continue;
                     }
+                    again = AGAIN;
                 }
             }
             let Some(known) = &object else { continue };
-            tried = known.as_ref().map(|known| known.metadata.generation);
-            due = match self.round(known.as_ref(), &mut last).await {
-                Ok(interval) => {
+            tried = Some(known.as_ref().map(Revision::of));
+            let made = match known {
+                Some(known) => Ok(known.clone()),
+                None => self.make().await,
+            };
+            let (interval, round) = match made {
+                Ok(report) => {
+                    // Events of its status ask for nothing, whether or not that can be written.
+                    tried = Some(Some(Revision::of(&report)));
+                    let round = self.round(&report, &mut last).await;
+                    (report.spec.interval.get(), round)
+                }
+                Err(error) => (AGAIN_AT_MOST, Err(error)),
+            };
+            due = Instant::now() + match round {
+                Ok(()) => {
                     again = AGAIN;
-                    // It may have been made in this round.
-                    tried = last.as_ref().map(|last| last.generation);
-                    Instant::now() + interval
+                    interval
                 }
                 Err(error) => {
-                    tracing::warn!(%error, ?again, "the AccessReport cannot be written; trying again");
-                    let due = Instant::now() + again;
+                    let pause = again.min(interval);
+                    tracing::warn!(%error, ?pause, "the AccessReport cannot be written; trying again");
                     again = (again * 2).min(AGAIN_AT_MOST);
-                    due
+                    pause
                 }
             };
         }
     }
 
-    /// One audit. When the next one is due.
+    /// One audit.
     async fn round(
         &self,
-        object: Option<&AccessReport>,
+        object: &AccessReport,
         last: &mut Option<Last>,
-    ) -> Result<Duration, kube::Error> {
-        let made;
-        let object = match object {
-            Some(object) => object,
-            None => {
-                *last = None;
-                made = self.make().await?;
-                &made
-            }
-        };
-        let interval = object.spec.interval.get();
+    ) -> Result<(), kube::Error> {
         let (report, failed) = match read::report(&self.client).await {
             Ok(report) => (Some(report), None),
             Err(error) => (None, Some(error.to_string())),
@@ -125,8 +143,11 @@ impl Access {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation;
         let status = status::next(before, report.as_ref(), failed, generation, now);
+        let revision = Revision::of(object);
         let known = last.as_ref().filter(|last| {
-            status::say_the_same(&last.status, &status) && last.written.elapsed() < SAYS_SO_AGAIN
+            last.revision == revision
+                && status::say_the_same(&last.status, &status)
+                && last.written.elapsed() < SAYS_SO_AGAIN
         });
         let written = match known {
             Some(last) => last.written,
@@ -136,11 +157,11 @@ impl Access {
             }
         };
         *last = Some(Last {
-            generation,
+            revision,
             written,
             status,
         });
-        Ok(interval)
+        Ok(())
     }
 
     async fn make(&self) -> Result<AccessReport, kube::Error> {
@@ -212,11 +233,4 @@ fn seen(api: Api<AccessReport>) -> impl Stream<Item = Option<AccessReport>> {
             }
         }
     })
-}
-
-/// Whether what was seen asks for an audit now: one that is not there is made. One whose generation was
-/// tried waits for its time, however often its status is written.
-fn is_due(object: Option<&AccessReport>, tried: Option<Option<i64>>) -> bool {
-    let seen = object.map(|object| object.metadata.generation);
-    seen.is_none() || seen != tried
 }
