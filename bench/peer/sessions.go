@@ -158,6 +158,9 @@ func (s *sessions) beats(e *echo, output *io.PipeWriter, over <-chan struct{}) {
 	for first := true; ; first = false {
 		start := time.Now()
 		if _, err := output.Write([]byte{e.next()}); err != nil {
+			if first {
+				<-s.opening
+			}
 			return
 		}
 		back := false
