@@ -28,7 +28,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PORT", default_value_t = names::AGENT_ADMIN_PORT)]
     pub agent_admin_port: u16,
 
-    /// Port that the agents' container `probe` echoes on
+    /// Port that the agents' container probe echoes on
     #[arg(long, value_name = "PORT", default_value_t = names::PROBE_PORT)]
     pub probe_port: u16,
 
