@@ -35,7 +35,7 @@ pub struct Analysis {
     pub objectives: Vec<Objective>,
     /// How often it is measured.
     pub interval: Duration,
-    /// How many samples of an indicator a verdict on it needs at least.
+    /// How many samples of an indicator a verdict on it needs at least, and how many good ones after a failure that failureLimit allows.
     #[schemars(range(min = 1))]
     pub min_samples: i32,
     /// How many measurements of a wave may fail. One more, and the wave has failed.
