@@ -111,7 +111,7 @@ impl Access {
                 }
                 Err(error) => (AGAIN_AT_MOST, Err(error)),
             };
-            due = Instant::now() + match round {
+            let pause = match round {
                 Ok(()) => {
                     again = AGAIN;
                     interval
@@ -123,6 +123,7 @@ impl Access {
                     pause
                 }
             };
+            due = Instant::now() + pause;
         }
     }
 

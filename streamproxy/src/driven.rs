@@ -254,9 +254,9 @@ mod tests {
     #[tokio::test]
     async fn a_connection_goes_on_beside_requests_that_are_always_busy() {
         let (requests, taken) = requests();
-        let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut received) = tokio::sync::mpsc::channel(1000);
         for number in 0..1000 {
-            sender.send(number).unwrap();
+            sender.try_send(number).unwrap();
         }
         requests.execute(async {
             loop {

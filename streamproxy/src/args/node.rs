@@ -10,7 +10,7 @@ use super::{AgentArgs, ServeArgs};
 /// Flags of `streamproxy node`.
 #[derive(Debug, Clone, Args)]
 pub struct NodeArgs {
-    /// Address and port to serve the kubelet's API on; [::]:10350 is every address of IPv4 and IPv6
+    /// Address and port to serve the kubelet's API on; `[::]:10350` is every address of IPv4 and IPv6
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:10350")]
     pub listen: SocketAddr,
 
