@@ -88,7 +88,7 @@ impl Access {
                 next = seen.next() => {
                     // A watch has no end.
                     let Some(next) = next else { return };
-                    let due = tried.as_ref() != Some(&next.as_ref().map(Revision::of));
+                    let due = is_due(next.as_ref(), tried.as_ref());
                     object = Some(next);
                     if !due {
                         continue;
@@ -234,4 +234,46 @@ fn seen(api: Api<AccessReport>) -> impl Stream<Item = Option<AccessReport>> {
             }
         }
     })
+}
+
+/// Whether what was seen asks for an audit now: another than was tried last, or none, where there was one. What was
+/// tried waits for its time, however often its status is written.
+fn is_due(seen: Option<&AccessReport>, tried: Option<&Option<Revision>>) -> bool {
+    tried != Some(&seen.map(Revision::of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_an_audit() {
+        let report = |uid: &str, generation| {
+            let mut report = AccessReport::new(ACCESS_REPORT, AccessReportSpec::default());
+            report.metadata.uid = Some(uid.to_owned());
+            report.metadata.generation = Some(generation);
+            report
+        };
+        let first = Some(report("a", 1));
+        let tried = Some(Revision::of(&report("a", 1)));
+        for (seen, tried, due) in [
+            (&None, None, true),
+            (&first, None, true),
+            // It could not be made, and is still not there.
+            (&None, Some(None), false),
+            (&first, Some(None), true),
+            // Its status was written.
+            (&first, Some(tried.clone()), false),
+            (&Some(report("a", 2)), Some(tried.clone()), true),
+            (&None, Some(tried.clone()), true),
+            // Deleted and made anew between two looks.
+            (&Some(report("b", 1)), Some(tried), true),
+        ] {
+            assert_eq!(
+                is_due(seen.as_ref(), tried.as_ref()),
+                due,
+                "{seen:?} {tried:?}"
+            );
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::http::Http;
 use crate::observe::{Cache, address};
 use crate::plan::{Counted, Measure, Measured};
 use crate::probes::Probing;
+use crate::random;
 use crate::scrape::{Counts, Tally};
 use crate::server::Server;
 
@@ -45,7 +46,11 @@ pub(crate) struct Measures {
 pub(crate) struct Count {
     wanted: Measure,
     due: Instant,
+    /// Its name, which no other has.
+    name: String,
     nodes: BTreeMap<String, OfNode>,
+    /// What came on nodes that were in it.
+    left: Counted,
     /// The API servers' when it began.
     baseline: Option<Counts>,
 }
@@ -79,7 +84,7 @@ impl OfNode {
 }
 
 impl Measures {
-    /// Counts this and nothing else from now on.
+    /// Counts this and nothing else from now on. Before probes of nodes that are gone are forgotten.
     pub(crate) fn want(&self, measures: &BTreeMap<String, Measure>) {
         let mut counts = self.lock();
         let before = counts.len();
@@ -94,7 +99,9 @@ impl Measures {
                 Count {
                     wanted: wanted.clone(),
                     due: Instant::now(),
+                    name: format!("{:016x}", random::number()),
                     nodes: BTreeMap::new(),
+                    left: Counted::default(),
                     baseline: None,
                 }
             });
@@ -102,7 +109,16 @@ impl Measures {
                 count.wanted = wanted.clone();
                 changed = true;
             }
-            count.nodes.retain(|node, _| wanted.nodes.contains(node));
+            let left = count
+                .nodes
+                .extract_if(.., |node, _| !wanted.nodes.contains(node));
+            for (name, node) in left {
+                let counted = Counted {
+                    error: None,
+                    ..self.counted(&name, &node)
+                };
+                count.left = std::mem::take(&mut count.left).plus(counted);
+            }
             for node in &wanted.nodes {
                 count.nodes.entry(node.clone()).or_insert_with(|| OfNode {
                     probes: self.probing.tally(node),
@@ -124,7 +140,9 @@ impl Measures {
             let nodes = nodes.map(|(name, node)| (name.clone(), self.counted(name, node)));
             let measured = Measured {
                 since: count.wanted.since,
+                count: count.name.clone(),
                 nodes: nodes.collect(),
+                left: count.left.clone(),
                 baseline: count.baseline.map(|began| self.baseline(began)),
             };
             (rollout.clone(), measured)

@@ -14,6 +14,9 @@ use crate::plan::{ProbeOrder, Probed, Probes};
 use crate::prober::{Prober, Report, Step, Target};
 use crate::scrape::Tally;
 
+/// Bytes of a message that are kept.
+const LONGEST: usize = 1024;
+
 /// Probes of all nodes; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Probing {
@@ -29,8 +32,8 @@ struct Node {
     running: Option<AbortHandle>,
     last: Option<Probed>,
     tally: Tally,
-    /// Why the last one that failed did.
-    failure: Option<String>,
+    /// When and why the last one that failed did.
+    failure: Option<(Timestamp, String)>,
 }
 
 impl Probing {
@@ -78,8 +81,12 @@ impl Probing {
             .unwrap_or_default()
     }
 
-    /// Those of a node since an earlier tally, and why the last that failed of them did.
-    pub(crate) fn counted(&self, node: &str, earlier: Tally) -> (Tally, Option<String>) {
+    /// Those of a node since an earlier tally, and when and why the last that failed of them did.
+    pub(crate) fn counted(
+        &self,
+        node: &str,
+        earlier: Tally,
+    ) -> (Tally, Option<(Timestamp, String)>) {
         let nodes = self.lock();
         let Some(node) = nodes.get(node) else {
             return (Tally::default(), None);
@@ -158,7 +165,8 @@ impl Node {
         };
         self.tally = self.tally.plus(Tally { good, total });
         if result.result == ProbeResult::Failed {
-            self.failure.clone_from(&result.message);
+            let why = result.message.clone().unwrap_or_default();
+            self.failure = Some((result.time.0, why));
         }
         self.last = Some(Probed {
             generation,
@@ -183,13 +191,22 @@ fn told(report: &Report, now: Timestamp) -> LastProbe {
     LastProbe {
         time: Time(now),
         result,
-        message: failed.map(|(step, error)| format!("{}: {error}", step.as_str())),
+        message: failed.map(|(step, error)| cut(format!("{}: {error}", step.as_str()))),
         durations: (!report.passed.is_empty()).then(|| ProbeDurations {
             exec_ms: took(Step::Exec),
             attach_ms: took(Step::Attach),
             port_forward_ms: took(Step::PortForward),
         }),
     }
+}
+
+/// An answer's text may be long, and a status has room for a few hundred nodes' in all.
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -236,5 +253,7 @@ mod tests {
         let durations = failed.durations.unwrap();
         assert_eq!((durations.exec_ms, durations.attach_ms), (Some(7), None));
         assert_eq!(report(None).message, None);
+        let long = report(Some(ProbeError::Wrong("ä".repeat(LONGEST))));
+        assert!(long.message.unwrap().len() <= LONGEST + "…".len());
     }
 }

@@ -70,10 +70,8 @@ fn build(root: &Path, target: &Path) -> Result<PathBuf> {
         format!("--remap-path-prefix={}=/streamway", root.display()),
         format!("--remap-path-prefix={home}=/cargo"),
     ];
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     println!("building the programs, static and optimized …");
-    let mut command = Command::new(cargo);
-    command.current_dir(root);
+    let mut command = binary::command(root);
     command.args([
         "build",
         "--quiet",

@@ -1,7 +1,5 @@
 //! How a wave is judged: what was counted on its nodes against what must hold.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use streamway_crds::{Analysis, AnalysisStatus, Indicator, Objective, ObjectiveStatus, Percentage};
 
@@ -20,24 +18,29 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// One measurement of the nodes `of`, noted in a status.
+/// One measurement, noted in a status.
 pub(super) fn measure(
     analysis: &Analysis,
     before: &AnalysisStatus,
     measured: Option<&Measured>,
-    of: &BTreeSet<String>,
     now: Timestamp,
 ) -> AnalysisStatus {
     let mut status = before.clone();
     let mut verdict = Verdict::Passed;
     let mut why = Vec::new();
+    // Another leader counts from zero: what was counted before it is not in its samples.
+    let count = measured.map(|measured| measured.count.clone());
+    let goes_on = count.is_none() || before.count == count;
+    status.count = count.or(status.count);
     status.objectives = Vec::new();
     for objective in &analysis.objectives {
         let earlier = before
             .objectives
             .iter()
             .find(|one| one.indicator == objective.indicator);
-        let (one, judged, reason) = judge(objective, analysis.min_samples, measured, of, earlier);
+        let earlier = Counts::of(earlier, goes_on);
+        let judged = judge(objective, analysis.min_samples, measured, earlier);
+        let (one, judged, reason) = judged;
         verdict = verdict.max(judged);
         why.extend(reason.map(|why| format!("{}: {why}", name(objective.indicator))));
         status.objectives.push(one);
@@ -76,14 +79,58 @@ pub(super) fn cannot_tell(analysis: &Analysis, status: &AnalysisStatus) -> Optio
     let message = status.message.as_deref().unwrap_or_default();
     if status.inconclusive > analysis.inconclusive_limit {
         Some(format!(
-            "the analysis cannot tell: {message}; a RolloutAction Resume lets it measure on"
+            "the analysis cannot tell: {message}; it goes on by itself once it can, a RolloutAction \
+             Resume begins nodes meanwhile, and Promote ends a bake"
         ))
     } else if status.errors > analysis.error_limit {
         Some(format!(
-            "the analysis cannot be made: {message}; a RolloutAction Resume lets it try again"
+            "the analysis cannot be made: {message}; it goes on by itself once it can, a RolloutAction \
+             Resume begins nodes meanwhile, and Promote ends a bake"
         ))
     } else {
         None
+    }
+}
+
+/// An objective's counts, as its status keeps them from one measurement to the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    total: u64,
+    bad: u64,
+    /// Of the bad ones, those that a measurement failed by.
+    blamed: u64,
+    /// Good ones since the last bad one.
+    good_since: u64,
+}
+
+impl Counts {
+    fn of(status: Option<&ObjectiveStatus>, goes_on: bool) -> Self {
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        let Some(status) = status else {
+            return Self::default();
+        };
+        let of_count = |value| if goes_on { number(value) } else { 0 };
+        Self {
+            total: of_count(status.samples),
+            bad: of_count(status.bad),
+            blamed: of_count(status.blamed),
+            good_since: number(status.good_since),
+        }
+    }
+
+    /// As the status of an objective that is not met.
+    fn told(self, indicator: Indicator) -> ObjectiveStatus {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        ObjectiveStatus {
+            indicator,
+            samples: number(self.total),
+            value: Percentage::of(self.total.saturating_sub(self.bad), self.total),
+            baseline: None,
+            bad: number(self.bad),
+            blamed: number(self.blamed),
+            good_since: number(self.good_since),
+            met: false,
+        }
     }
 }
 
@@ -92,25 +139,33 @@ fn judge(
     objective: &Objective,
     min_samples: i32,
     measured: Option<&Measured>,
-    of: &BTreeSet<String>,
-    earlier: Option<&ObjectiveStatus>,
+    earlier: Counts,
 ) -> (ObjectiveStatus, Verdict, Option<String>) {
     let indicator = objective.indicator;
-    let nodes = measured.iter().flat_map(|measured| &measured.nodes);
-    let counted = nodes.filter(|(node, _)| of.contains(*node));
-    let counted: Vec<_> = counted.collect();
-    let tallies = counted.iter().filter_map(|(_, one)| tally(one, indicator));
+    let Some(measured) = measured else {
+        let why = "nothing was measured yet".to_owned();
+        let status = earlier.told(indicator);
+        return (status, Verdict::Error, Some(why));
+    };
+    let places: Vec<_> = measured.places().collect();
+    let tallies = places.iter().filter_map(|(_, one)| tally(one, indicator));
     let all = tallies.clone().fold(Tally::default(), Tally::plus);
     let value = Percentage::of(all.good, all.total);
-    let baseline = measured
-        .and_then(|measured| tally(measured.baseline.as_ref()?, indicator))
+    let baseline = measured.baseline.as_ref();
+    let baseline = baseline
+        .and_then(|baseline| tally(baseline, indicator))
         .filter(|baseline| baseline.total >= samples(min_samples))
         .and_then(|baseline| Percentage::of(baseline.good, baseline.total));
-    let mut since_failure = since_failure(earlier, all.total);
-    let (verdict, why) = if measured.is_none() {
-        (Verdict::Error, Some("nothing was measured yet".to_owned()))
-    } else if tallies.clone().next().is_none() {
-        match counted.iter().find_map(|(_, one)| one.error.clone()) {
+    let bad = all.total.saturating_sub(all.good);
+    let mut blamed = earlier.blamed;
+    let mut good_since = if bad > earlier.bad {
+        0
+    } else {
+        let new = all.total.saturating_sub(earlier.total);
+        earlier.good_since.saturating_add(new)
+    };
+    let (verdict, why) = if tallies.clone().next().is_none() {
+        match places.iter().find_map(|(_, one)| one.error.clone()) {
             Some(error) => (Verdict::Error, Some(error)),
             // Nothing on these nodes counts it: kubelets know no ends of sessions.
             None => (Verdict::Passed, None),
@@ -119,55 +174,52 @@ fn judge(
         let why = format!("{} samples of {min_samples} that are needed", all.total);
         (Verdict::Inconclusive, Some(why))
     } else if let Some(mut why) = missed(objective, value, all.total, baseline) {
-        if indicator == Indicator::Probes
-            && let Some((node, failure)) = counted
-                .iter()
-                .find_map(|(node, one)| Some((node, one.failure.as_ref()?)))
-        {
+        if let Some((node, failure)) = last_failure(&places, indicator) {
             why.push_str(&format!(" (node {node}: {failure})"));
         }
-        // What went wrong has failed the measurement that saw it first, and fails no other: the limit is
-        // on measurements. But it takes as many good samples as a verdict needs to go on from there.
-        let new = all.total.saturating_sub(all.good) > bad(earlier, all.total);
-        let verdict = match since_failure {
-            Some(since) if !new => {
-                why.push_str(&format!("; all {since} since were good"));
-                if since < samples(min_samples) {
-                    why.push_str(&format!(" of {min_samples} that are needed"));
-                    Verdict::Inconclusive
-                } else {
-                    Verdict::Passed
-                }
-            }
-            _ => {
-                since_failure = Some(0);
-                Verdict::Failed
+        // What is bad fails one measurement and no other: the limit is on measurements. But it takes as
+        // many good samples as a verdict needs to go on from there.
+        let verdict = if bad > blamed {
+            (blamed, good_since) = (bad, 0);
+            Verdict::Failed
+        } else {
+            why.push_str(&format!("; {good_since} since were good"));
+            if good_since < samples(min_samples) {
+                why.push_str(&format!(" of {min_samples} that are needed"));
+                Verdict::Inconclusive
+            } else {
+                Verdict::Passed
             }
         };
         (verdict, Some(why))
     } else {
         (Verdict::Passed, None)
     };
-    let count = |samples: u64| i64::try_from(samples).unwrap_or(i64::MAX);
+    let now = Counts {
+        total: all.total,
+        bad,
+        blamed,
+        good_since,
+    };
     let status = ObjectiveStatus {
-        indicator,
-        samples: count(all.total),
-        value,
         baseline,
-        samples_since_failure: since_failure.map(count),
         met: verdict == Verdict::Passed,
+        ..now.told(indicator)
     };
     (status, verdict, why)
 }
 
-/// How many samples came since the measurement that failed last, if one did.
-fn since_failure(earlier: Option<&ObjectiveStatus>, total: u64) -> Option<u64> {
-    let earlier = earlier?;
-    let before = u64::try_from(earlier.samples_since_failure?).ok()?;
-    let counted = u64::try_from(earlier.samples).ok()?;
-    // All of them, where counting began anew.
-    let new = total.checked_sub(counted).unwrap_or(total);
-    Some(before.saturating_add(new))
+/// The probe that failed last, and its node.
+fn last_failure<'a>(
+    places: &[(&'a str, &'a Counted)],
+    indicator: Indicator,
+) -> Option<(&'a str, &'a str)> {
+    let failures = places.iter().filter_map(|(node, one)| {
+        let (time, why) = one.failure.as_ref()?;
+        Some((*time, *node, why.as_str()))
+    });
+    let (_, node, why) = failures.max_by_key(|(time, ..)| *time)?;
+    (indicator == Indicator::Probes).then_some((node, why))
 }
 
 /// How an objective is missed, if it is.
@@ -187,17 +239,6 @@ fn missed(
     (worse > allowed.thousandths()).then(|| {
         format!("{value}, more than {allowed} worse than the {baseline} of nodes that are not over")
     })
-}
-
-/// How many samples were bad at an earlier measurement; none, if counting began anew after it.
-fn bad(earlier: Option<&ObjectiveStatus>, total: u64) -> u64 {
-    let earlier = earlier.and_then(|one| Some((u64::try_from(one.samples).ok()?, one.value?)));
-    let Some((samples, value)) = earlier.filter(|(samples, _)| *samples <= total) else {
-        return 0;
-    };
-    // The value was rounded down, which up to 100,000 samples loses nothing.
-    let good = (samples * u64::from(value.thousandths())).div_ceil(100_000);
-    samples.saturating_sub(good)
 }
 
 fn samples(min: i32) -> u64 {
@@ -238,6 +279,8 @@ mod tests {
         let nodes = all.iter().enumerate();
         Some(Measured {
             since: Timestamp::UNIX_EPOCH,
+            count: "one".to_owned(),
+            left: Counted::default(),
             nodes: nodes
                 .map(|(index, one)| (name(index), one.clone()))
                 .collect(),
@@ -262,8 +305,7 @@ mod tests {
         before: &AnalysisStatus,
         measured: Option<&Measured>,
     ) -> AnalysisStatus {
-        let of = ["n0", "n1"].map(str::to_owned).into();
-        measure(spec, before, measured, &of, Timestamp::UNIX_EPOCH)
+        measure(spec, before, measured, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -297,13 +339,6 @@ mod tests {
                 nodes(&[counted(998, 1000)]),
                 (1, 0, 0),
                 "99.8% of 1000",
-            ),
-            // A node that is not in the wave.
-            (
-                &probes,
-                nodes(&[counted(10, 10), counted(10, 10), counted(0, 10)]),
-                (0, 0, 0),
-                "met",
             ),
             (
                 &probes,
@@ -362,58 +397,111 @@ mod tests {
     fn what_went_wrong_once_fails_once() {
         let spec = spec(json!({"indicator": "Probes"}));
         let mut status = AnalysisStatus::default();
-        for (good, total, counts) in [
+        for (count, good, total, counts) in [
             // Too few to say anything, and so counted when there are enough.
-            (8, 9, (0, 1, 0)),
-            (9, 10, (1, 0, 0)),
+            ("one", 8, 9, (0, 1, 0)),
+            ("one", 9, 10, (1, 0, 0)),
             // No further one failed: as many as a verdict needs make up for it.
-            (14, 15, (1, 1, 0)),
-            (18, 19, (1, 2, 0)),
-            (19, 20, (1, 0, 0)),
-            (38, 40, (2, 0, 0)),
-            (42, 44, (2, 1, 0)),
-            (9_990, 9_992, (2, 0, 0)),
-            // Another controller counts from zero.
-            (10, 10, (2, 0, 0)),
-            (19, 20, (3, 0, 0)),
-            (29, 30, (3, 0, 0)),
-            // And another, of which little is known.
-            (4, 5, (3, 1, 0)),
-            (9, 10, (3, 0, 0)),
+            ("one", 14, 15, (1, 1, 0)),
+            ("one", 18, 19, (1, 2, 0)),
+            ("one", 19, 20, (1, 0, 0)),
+            ("one", 38, 40, (2, 0, 0)),
+            ("one", 42, 44, (2, 1, 0)),
+            ("one", 9_990, 9_992, (2, 0, 0)),
+            // Another leader counts from zero.
+            ("two", 10, 10, (2, 0, 0)),
+            ("two", 19, 20, (3, 0, 0)),
+            ("two", 29, 30, (3, 0, 0)),
+            // And another, which has little at first, and a bad one in it.
+            ("three", 4, 5, (3, 1, 0)),
+            ("three", 9, 10, (4, 0, 0)),
+            // And one that has as much as the one before when it first tells.
+            ("four", 19, 20, (5, 0, 0)),
+            ("four", 24, 25, (5, 1, 0)),
+            // Nothing is measured yet by one that has just begun to lead: what is known stays.
+            ("", 0, 0, (5, 0, 1)),
+            ("four", 25, 26, (5, 1, 0)),
+            ("", 0, 0, (5, 0, 1)),
+            ("five", 5, 5, (5, 1, 0)),
+            ("five", 10, 10, (5, 0, 0)),
         ] {
-            status = run(&spec, &status, nodes(&[counted(good, total)]).as_ref());
+            let measured = nodes(&[counted(good, total)]).map(|measured| Measured {
+                count: count.to_owned(),
+                ..measured
+            });
+            let measured = measured.filter(|measured| !measured.count.is_empty());
+            status = run(&spec, &status, measured.as_ref());
             let found = (status.failures, status.inconclusive, status.errors);
-            assert_eq!(found, counts, "{good} of {total}");
+            assert_eq!(found, counts, "{good} of {total}, count {count}");
         }
     }
 
     #[test]
-    fn what_failed_is_told() {
+    fn bad_ones_that_were_allowed_fail_when_the_objective_is_missed() {
+        let spec = spec(json!({"indicator": "Probes", "min": "90%", "maxWorse": "1%"}));
+        let mut status = AnalysisStatus::default();
+        let baseline = |total| counted(total, total);
+        for (before, good, total, failures) in [
+            (9, 8, 10, 1),
+            // Not compared yet, and more than nine of ten are good.
+            (9, 958, 1010, 1),
+            // Compared: 5% worse, by samples that failed no measurement.
+            (10, 968, 1020, 2),
+            (10, 973, 1025, 2),
+        ] {
+            let measured = against(baseline(before), &[counted(good, total)]);
+            status = run(&spec, &status, measured.as_ref());
+            assert_eq!(status.failures, failures, "{good} of {total}");
+            assert_eq!(has_passed(&status), total == 1010, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_on_nodes_that_left_stays() {
         let spec = spec(json!({"indicator": "Probes"}));
-        let failure = Some("attach: not done after 10s".to_owned());
-        let broken = Counted {
-            failure,
-            ..counted(9, 10)
+        let status = AnalysisStatus::default();
+        let status = run(
+            &spec,
+            &status,
+            nodes(&[counted(10, 10), counted(9, 10)]).as_ref(),
+        );
+        assert_eq!(status.failures, 1);
+        // The node with the bad one leaves, and another has its first.
+        let left = nodes(&[counted(19, 20)]).map(|measured| Measured {
+            left: counted(9, 10),
+            ..measured
+        });
+        assert_eq!(run(&spec, &status, left.as_ref()).failures, 2);
+    }
+
+    #[test]
+    fn the_last_failure_is_told() {
+        let spec = spec(json!({"indicator": "Probes"}));
+        let broken = |good, seconds| Counted {
+            failure: Some((
+                Timestamp::from_second(seconds).unwrap(),
+                format!("attach: not done after {seconds}s"),
+            )),
+            ..counted(good, 10)
         };
         let mut status = AnalysisStatus::default();
-        for (one, told) in [
+        let long = Counted {
+            probes: counted(20, 20).probes,
+            ..Counted::default()
+        };
+        for (all, told) in [
             (
-                broken.clone(),
-                "95% of 20 are good, wanted 99.9% (node n1: attach: not done after 10s)",
+                vec![broken(9, 1), broken(9, 10)],
+                "90% of 20 are good, wanted 99.9% (node n1: attach: not done after 10s)",
             ),
             (
-                Counted {
-                    probes: counted(19, 20).probes,
-                    ..broken
-                },
-                "probes: 96.666% of 30 are good, wanted 99.9% (node n1: attach: not done after 10s); all 10 since were good",
+                vec![broken(9, 1), broken(9, 10), long],
+                "probes: 95% of 40 are good, wanted 99.9% (node n1: attach: not done after 10s); 20 since were good",
             ),
         ] {
-            status = run(&spec, &status, nodes(&[counted(10, 10), one]).as_ref());
-            assert!(
-                status.message.as_ref().unwrap().ends_with(told),
-                "{status:?}"
-            );
+            status = run(&spec, &status, nodes(&all).as_ref());
+            let message = status.message.as_ref().unwrap();
+            assert!(message.ends_with(told), "{message}");
         }
         assert!(has_passed(&status));
     }

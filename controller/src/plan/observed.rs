@@ -98,10 +98,22 @@ pub(crate) struct Probed {
 pub(crate) struct Measured {
     /// The `Measure::since` that this answers.
     pub(crate) since: Timestamp,
+    /// Names the count: another begins at zero.
+    pub(crate) count: String,
     /// By node, since then.
     pub(crate) nodes: BTreeMap<String, Counted>,
+    /// What came on nodes that are not counted any more.
+    pub(crate) left: Counted,
     /// What the API servers translated themselves since then: nodes that are not over.
     pub(crate) baseline: Option<Counted>,
+}
+
+impl Measured {
+    /// All that was counted, by the node's name.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, &Counted)> {
+        let nodes = self.nodes.iter().map(|(name, one)| (name.as_str(), one));
+        nodes.chain([("that left", &self.left)])
+    }
 }
 
 /// What was counted in one place. None where there is nothing that counts it: a kubelet counts no
@@ -111,8 +123,25 @@ pub(crate) struct Counted {
     pub(crate) upgrades: Option<Tally>,
     pub(crate) sessions: Option<Tally>,
     pub(crate) probes: Option<Tally>,
-    /// Why the last probe that failed did, if one of these failed.
-    pub(crate) failure: Option<String>,
+    /// When and why the last probe that failed did, if one of these failed.
+    pub(crate) failure: Option<(Timestamp, String)>,
     /// Why the place could not be asked, when it last could not.
     pub(crate) error: Option<String>,
+}
+
+impl Counted {
+    /// With what was counted elsewhere.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let both = |one: Option<Tally>, other: Option<Tally>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.plus(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            upgrades: both(self.upgrades, other.upgrades),
+            sessions: both(self.sessions, other.sessions),
+            probes: both(self.probes, other.probes),
+            failure: self.failure.max(other.failure),
+            error: self.error.or(other.error),
+        }
+    }
 }

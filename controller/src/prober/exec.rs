@@ -7,7 +7,6 @@ use streamway_crds::names;
 use streamway_kstream::channel::{CLOSE, Channel};
 use streamway_kstream::status::{self, Outcome};
 use streamway_kstream::subprotocol::Subprotocol;
-use tokio::time::timeout;
 
 use super::Target;
 use super::socket::{ProbeError, Socket};
@@ -73,15 +72,16 @@ pub(super) async fn attach(client: &Client, target: &Target) -> Result<(), Probe
     let mut socket = open(client, target, "attach", &query).await?;
     let word = format!("{:016x}", random::number());
     let line = [&[Channel::Stdin as u8], word.as_bytes(), b"\n"].concat();
-    socket.send(line.clone()).await?;
+    let mut again = tokio::time::interval(LINE_AGAIN);
     let mut stdout = Vec::new();
     loop {
-        let message = match timeout(LINE_AGAIN, socket.next()).await {
-            Ok(message) => message?,
-            Err(_) => {
+        let message = tokio::select! {
+            // At once for the first time.
+            _ = again.tick() => {
                 socket.send(line.clone()).await?;
                 continue;
             }
+            message = socket.next() => message?,
         };
         let Some(message) = message else { break };
         match message.split_first() {
@@ -200,7 +200,8 @@ mod tests {
             namespace: "streamway-nodes".to_owned(),
             pod: "streamway-agent".to_owned(),
         };
-        attach(&client, &target).await.unwrap();
+        let attached = tokio::time::timeout(Duration::from_secs(30), attach(&client, &target));
+        attached.await.unwrap().unwrap();
         server.await.unwrap();
     }
 }

@@ -8,7 +8,7 @@ use crate::percentage::Percentage;
 use crate::rules::rule;
 
 /// How a wave is judged. Measured every interval, each time with one of four verdicts: passed, failed (an objective
-/// is missed), inconclusive (too few samples to say) or error (could not be measured).
+/// is missed by samples that have failed none before), inconclusive (too few samples to say) or error (could not be measured).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [

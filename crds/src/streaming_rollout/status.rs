@@ -197,6 +197,9 @@ pub struct AnalysisStatus {
     /// What came of it, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The count that samples are of. Another leader begins another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<String>,
     /// Each objective's last measurement.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["indicator"]))]
@@ -217,10 +220,16 @@ pub struct ObjectiveStatus {
     /// The same of nodes that are not over yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Percentage>,
-    /// How many samples came since the last measurement that failed by it. None, if none did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub samples_since_failure: Option<i64>,
-    /// Whether the measurement passed it: it is met, or since it was missed, as failureLimit allows, minSamples came and all were good.
+    /// How many samples were not good.
+    #[serde(default)]
+    pub bad: i64,
+    /// How many of the bad ones a measurement has failed by. None fails two.
+    #[serde(default)]
+    pub blamed: i64,
+    /// How many samples came since one was bad, as far as measurements tell.
+    #[serde(default)]
+    pub good_since: i64,
+    /// Whether the measurement passed it: it holds, or measurements have failed by all that was bad, and minSamples good ones came since.
     pub met: bool,
 }
 

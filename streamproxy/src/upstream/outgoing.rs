@@ -33,7 +33,8 @@ impl Outgoing {
             return None;
         }
         match std::mem::take(self) {
-            Self::Incoming(body) => {
+            // One that was given back is sent anew.
+            Self::Incoming(body) | Self::Upload { body, .. } => {
                 let held = Arc::new(());
                 let _sending = Arc::clone(&held);
                 *self = Self::Upload { body, _sending };

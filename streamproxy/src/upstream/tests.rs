@@ -274,9 +274,15 @@ async fn a_request_that_each_connection_loses_is_sent_three_times() {
 
 /// Answers at once, and reads what is sent meanwhile, for as long as it comes.
 async fn answers_early(listener: TcpListener) {
+    // The first is closed while it is in the pool.
+    let (mut first, _) = listener.accept().await.unwrap();
+    let mut some = vec![0; 64 << 10];
+    assert_ne!(first.read(&mut some).await.unwrap(), 0);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    first.write_all(answer).await.unwrap();
+    drop(first);
     let (tcp, _) = listener.accept().await.unwrap();
     let (mut reads, mut writes) = tcp.into_split();
-    let mut some = vec![0; 64 << 10];
     assert_ne!(reads.read(&mut some).await.unwrap(), 0);
     let answers = async {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
@@ -296,6 +302,8 @@ async fn an_upload_goes_on_beside_an_answer_that_nobody_reads_yet() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::new(KIND, &url, &any()).unwrap();
     tokio::spawn(answers_early(listener));
+    let first = server.send(request()).await.unwrap();
+    assert_eq!(first.collect().await.unwrap().to_bytes(), "ok");
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = front.local_addr().unwrap();
     tokio::spawn(async move {

@@ -10,6 +10,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 
+use crate::binary;
+
 /// The longest, which begin first.
 const LONG: [&str; 8] = [
     "rollout_faults",
@@ -121,12 +123,10 @@ fn checks(text: &str) -> String {
 
 /// Builds them, and tells where they are: the long ones first.
 fn built(root: &Path) -> Result<Vec<Tests>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo)
+    let mut build = binary::command(root)
         .args(["test", "--workspace", "--features", CLUSTERS])
         .args(["--no-run", "--quiet"])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
         .stdout(Stdio::piped())
         .spawn()
         .context("starting cargo")?;

@@ -7,6 +7,7 @@ use streamway_crds::conditions::{
 use streamway_crds::{ExcludedNode, NodeCounts, Phase, WavePhase, WaveStatus};
 
 use super::{Hold, Outcome, Round, failing};
+use crate::plan::analysis;
 use crate::plan::standing::{Stage, Standing};
 
 /// As many as the status names.
@@ -150,12 +151,13 @@ fn phase(
             let message = format!("wave {name} is over and is watched until {}", until.0);
             (Phase::Baking, message)
         }
-        (WavePhase::Baking, _) if let Some(Hold::Paused(why)) = hold => {
-            let message = format!("wave {name} was watched long enough and is not done: {why}");
-            (Phase::Paused, message)
-        }
         (WavePhase::Baking, _) => {
             let judged = outcome.status.analysis.as_ref();
+            let spec = &round.followed.rollout.spec.analysis;
+            if let Some(why) = judged.and_then(|judged| analysis::cannot_tell(spec, judged)) {
+                let message = format!("wave {name} was watched long enough and is not done: {why}");
+                return (Phase::Paused, message);
+            }
             let why = judged.and_then(|analysis| analysis.message.as_deref());
             let why = why.unwrap_or("it was not measured yet");
             let message = format!("wave {name} was watched long enough and is judged: {why}");

@@ -1,7 +1,5 @@
 //! The way forward: one step of the first wave that is not Complete.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use streamway_crds::{AnalysisStatus, Duration, Phase, StreamingRolloutStatus, Wave, WavePhase};
@@ -136,8 +134,8 @@ pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &m
 /// Measures, if it is time.
 fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     let spec = &round.followed.rollout.spec.analysis;
-    let begun: Vec<_> = members(round, index).filter(|one| one.is_begun()).collect();
-    if !begun.iter().any(|one| one.stage != Stage::OnTheWay) {
+    let mut begun = members(round, index).filter(|one| one.is_begun());
+    if !begun.any(|one| one.stage != Stage::OnTheWay) {
         return;
     }
     let status = &mut outcome.status;
@@ -154,10 +152,8 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     if round.now < due {
         return outcome.wakes(due);
     }
-    let nodes = begun.iter().filter_map(|one| round.views.get(one.node));
-    let nodes: BTreeSet<_> = nodes.map(|view| view.name.to_owned()).collect();
     let measured = round.measured.filter(|measured| measured.since == started);
-    let mut judged = analysis::measure(spec, &before, measured, &nodes, round.now);
+    let mut judged = analysis::measure(spec, &before, measured, round.now);
     if held {
         // Samples that do not come while no node is begun say nothing.
         judged.inconclusive = judged.inconclusive.min(before.inconclusive);

@@ -32,7 +32,9 @@ pub(in crate::plan) struct Controller {
     beats: BTreeMap<String, (Heartbeat, Timestamp, bool)>,
     probes: BTreeMap<String, Probes>,
     probing: Vec<(Timestamp, String, i64)>,
+    /// Tallies of nodes that left stay.
     measures: BTreeMap<String, (Measure, BTreeMap<String, Tally>)>,
+    began: Timestamp,
     /// Chains that are being written: when the next write is done, and what is left.
     writing: Vec<(Timestamp, Subject, Vec<Write>)>,
     wake_at: Option<Timestamp>,
@@ -55,6 +57,7 @@ impl Controller {
             probes: BTreeMap::new(),
             probing: Vec::new(),
             measures: BTreeMap::new(),
+            began: now,
             writing: Vec::new(),
             wake_at: Some(now),
             changed: true,
@@ -127,6 +130,8 @@ impl Controller {
             let nodes = tallies.iter();
             let measured = Measured {
                 since: measure.since,
+                count: self.began.to_string(),
+                left: Counted::default(),
                 nodes: nodes
                     .map(|(node, tally)| (node.clone(), counted(tally)))
                     .collect(),
