@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -273,13 +274,14 @@ async fn a_request_that_each_connection_loses_is_sent_three_times() {
 }
 
 /// Answers at once, and reads what is sent meanwhile, for as long as it comes.
-async fn answers_early(listener: TcpListener) {
+async fn answers_early(listener: TcpListener, is_pooled: oneshot::Receiver<()>) {
     // The first is closed while it is in the pool.
     let (mut first, _) = listener.accept().await.unwrap();
     let mut some = vec![0; 64 << 10];
     assert_ne!(first.read(&mut some).await.unwrap(), 0);
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     first.write_all(answer).await.unwrap();
+    is_pooled.await.unwrap();
     drop(first);
     let (tcp, _) = listener.accept().await.unwrap();
     let (mut reads, mut writes) = tcp.into_split();
@@ -301,9 +303,11 @@ async fn an_upload_goes_on_beside_an_answer_that_nobody_reads_yet() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::new(KIND, &url, &any()).unwrap();
-    tokio::spawn(answers_early(listener));
+    let (pooled, is_pooled) = oneshot::channel();
+    tokio::spawn(answers_early(listener, is_pooled));
     let first = server.send(request()).await.unwrap();
     assert_eq!(first.collect().await.unwrap().to_bytes(), "ok");
+    pooled.send(()).unwrap();
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = front.local_addr().unwrap();
     tokio::spawn(async move {
