@@ -28,7 +28,7 @@ pub(super) fn measure(
     let mut status = before.clone();
     let mut verdict = Verdict::Passed;
     let mut why = Vec::new();
-    // Another leader counts from zero: what was counted before it is not in its samples.
+    // Another leader counts from zero.
     let count = measured.map(|measured| measured.count.clone());
     let goes_on = count.is_none() || before.count == count;
     status.count = count.or(status.count);
@@ -52,7 +52,8 @@ pub(super) fn measure(
         Verdict::Error => status.errors += 1,
         Verdict::Passed => {}
     }
-    if verdict != Verdict::Inconclusive {
+    // An error says nothing, and so ends no row of those.
+    if matches!(verdict, Verdict::Passed | Verdict::Failed) {
         status.inconclusive = 0;
     }
     if verdict != Verdict::Error {
@@ -92,29 +93,50 @@ pub(super) fn cannot_tell(analysis: &Analysis, status: &AnalysisStatus) -> Optio
     }
 }
 
-/// An objective's counts, as its status keeps them from one measurement to the next.
+/// An objective's counts since the wave began, as its status keeps them from one measurement to the next.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    total: u64,
-    bad: u64,
+    all: Tally,
     /// Of the bad ones, those that a measurement failed by.
     blamed: u64,
-    /// Good ones since the last bad one.
     good_since: u64,
+    /// What the present count had come to: another begins at zero.
+    counted: Tally,
 }
 
 impl Counts {
+    /// What a status kept; `goes_on` says whether its count is the present one.
     fn of(status: Option<&ObjectiveStatus>, goes_on: bool) -> Self {
         let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        let tally = |total, bad| Tally {
+            good: number(total).saturating_sub(number(bad)),
+            total: number(total),
+        };
         let Some(status) = status else {
             return Self::default();
         };
-        let of_count = |value| if goes_on { number(value) } else { 0 };
+        let counted = tally(status.counted, status.counted_bad);
         Self {
-            total: of_count(status.samples),
-            bad: of_count(status.bad),
-            blamed: of_count(status.blamed),
+            all: tally(status.samples, status.bad),
+            blamed: number(status.blamed),
             good_since: number(status.good_since),
+            counted: if goes_on { counted } else { Tally::default() },
+        }
+    }
+
+    /// With what the present count has come to by now.
+    fn plus(self, counted: Tally) -> Self {
+        let new = counted.since(self.counted);
+        let good_since = if bad(new) > 0 {
+            0
+        } else {
+            self.good_since.saturating_add(new.total)
+        };
+        Self {
+            all: self.all.plus(new),
+            good_since,
+            counted,
+            ..self
         }
     }
 
@@ -123,15 +145,21 @@ impl Counts {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         ObjectiveStatus {
             indicator,
-            samples: number(self.total),
-            value: Percentage::of(self.total.saturating_sub(self.bad), self.total),
+            samples: number(self.all.total),
+            value: Percentage::of(self.all.good, self.all.total),
             baseline: None,
-            bad: number(self.bad),
+            bad: number(bad(self.all)),
             blamed: number(self.blamed),
             good_since: number(self.good_since),
+            counted: number(self.counted.total),
+            counted_bad: number(bad(self.counted)),
             met: false,
         }
     }
+}
+
+fn bad(tally: Tally) -> u64 {
+    tally.total.saturating_sub(tally.good)
 }
 
 /// One objective: what was counted, what it says, and what is not good of it.
@@ -144,47 +172,44 @@ fn judge(
     let indicator = objective.indicator;
     let Some(measured) = measured else {
         let why = "nothing was measured yet".to_owned();
-        let status = earlier.told(indicator);
-        return (status, Verdict::Error, Some(why));
+        return (earlier.told(indicator), Verdict::Error, Some(why));
     };
     let places: Vec<_> = measured.places().collect();
-    let tallies = places.iter().filter_map(|(_, one)| tally(one, indicator));
-    let all = tallies.clone().fold(Tally::default(), Tally::plus);
-    let value = Percentage::of(all.good, all.total);
+    let counted = places.iter().filter_map(|(_, one)| tally(one, indicator));
+    let mut now = earlier.plus(counted.fold(Tally::default(), Tally::plus));
+    let all = now.all;
     let baseline = measured.baseline.as_ref();
     let baseline = baseline
         .and_then(|baseline| tally(baseline, indicator))
         .filter(|baseline| baseline.total >= samples(min_samples))
         .and_then(|baseline| Percentage::of(baseline.good, baseline.total));
-    let bad = all.total.saturating_sub(all.good);
-    let mut blamed = earlier.blamed;
-    let mut good_since = if bad > earlier.bad {
-        0
-    } else {
-        let new = all.total.saturating_sub(earlier.total);
-        earlier.good_since.saturating_add(new)
-    };
-    let (verdict, why) = if tallies.clone().next().is_none() {
-        match places.iter().find_map(|(_, one)| one.error.clone()) {
-            Some(error) => (Verdict::Error, Some(error)),
-            // Nothing on these nodes counts it: kubelets know no ends of sessions.
-            None => (Verdict::Passed, None),
-        }
+    // Nothing on these nodes counts it, as kubelets count no ends of sessions; or nothing tells what it counts.
+    let mut nodes = measured.nodes.values();
+    let silent = nodes.all(|one| tally(one, indicator).is_none());
+    let mut nodes = measured.nodes.values();
+    let error = nodes.find_map(|one| one.error.clone()).filter(|_| silent);
+    let (verdict, why) = if let Some(error) = error {
+        (Verdict::Error, Some(error))
     } else if all.total < samples(min_samples) {
         let why = format!("{} samples of {min_samples} that are needed", all.total);
-        (Verdict::Inconclusive, Some(why))
-    } else if let Some(mut why) = missed(objective, value, all.total, baseline) {
+        if silent {
+            (Verdict::Passed, None)
+        } else {
+            (Verdict::Inconclusive, Some(why))
+        }
+    } else if let Some(mut why) = missed(objective, all, baseline) {
         if let Some((node, failure)) = last_failure(&places, indicator) {
             why.push_str(&format!(" (node {node}: {failure})"));
         }
         // What is bad fails one measurement and no other: the limit is on measurements. But it takes as
         // many good samples as a verdict needs to go on from there.
-        let verdict = if bad > blamed {
-            (blamed, good_since) = (bad, 0);
+        let verdict = if bad(all) > now.blamed {
+            (now.blamed, now.good_since) = (bad(all), 0);
             Verdict::Failed
         } else {
-            why.push_str(&format!("; {good_since} since were good"));
-            if good_since < samples(min_samples) {
+            let since = now.good_since;
+            why.push_str(&format!("; {since} since were good"));
+            if since < samples(min_samples) {
                 why.push_str(&format!(" of {min_samples} that are needed"));
                 Verdict::Inconclusive
             } else {
@@ -194,12 +219,6 @@ fn judge(
         (verdict, Some(why))
     } else {
         (Verdict::Passed, None)
-    };
-    let now = Counts {
-        total: all.total,
-        bad,
-        blamed,
-        good_since,
     };
     let status = ObjectiveStatus {
         baseline,
@@ -223,13 +242,8 @@ fn last_failure<'a>(
 }
 
 /// How an objective is missed, if it is.
-fn missed(
-    objective: &Objective,
-    value: Option<Percentage>,
-    total: u64,
-    baseline: Option<Percentage>,
-) -> Option<String> {
-    let value = value?;
+fn missed(objective: &Objective, all: Tally, baseline: Option<Percentage>) -> Option<String> {
+    let (total, value) = (all.total, Percentage::of(all.good, all.total)?);
     if value < objective.min {
         let wanted = objective.min;
         return Some(format!("{value} of {total} are good, wanted {wanted}"));
@@ -405,25 +419,19 @@ mod tests {
             ("one", 14, 15, (1, 1, 0)),
             ("one", 18, 19, (1, 2, 0)),
             ("one", 19, 20, (1, 0, 0)),
-            ("one", 38, 40, (2, 0, 0)),
-            ("one", 42, 44, (2, 1, 0)),
-            ("one", 9_990, 9_992, (2, 0, 0)),
-            // Another leader counts from zero.
-            ("two", 10, 10, (2, 0, 0)),
-            ("two", 19, 20, (3, 0, 0)),
-            ("two", 29, 30, (3, 0, 0)),
-            // And another, which has little at first, and a bad one in it.
-            ("three", 4, 5, (3, 1, 0)),
-            ("three", 9, 10, (4, 0, 0)),
-            // And one that has as much as the one before when it first tells.
-            ("four", 19, 20, (5, 0, 0)),
-            ("four", 24, 25, (5, 1, 0)),
+            // Another leader counts from zero, and has seen another bad one by now.
+            ("two", 4, 5, (2, 0, 0)),
+            ("two", 9, 10, (2, 1, 0)),
+            ("three", 5, 5, (2, 0, 0)),
+            ("three", 9, 10, (3, 0, 0)),
             // Nothing is measured yet by one that has just begun to lead: what is known stays.
-            ("", 0, 0, (5, 0, 1)),
-            ("four", 25, 26, (5, 1, 0)),
-            ("", 0, 0, (5, 0, 1)),
-            ("five", 5, 5, (5, 1, 0)),
-            ("five", 10, 10, (5, 0, 0)),
+            ("", 0, 0, (3, 0, 1)),
+            ("three", 14, 15, (3, 1, 0)),
+            ("", 0, 0, (3, 1, 1)),
+            ("four", 4, 4, (3, 2, 0)),
+            ("four", 5, 5, (3, 0, 0)),
+            // Two more are bad, and the objective holds.
+            ("four", 9_990, 9_992, (3, 0, 0)),
         ] {
             let measured = nodes(&[counted(good, total)]).map(|measured| Measured {
                 count: count.to_owned(),
@@ -434,6 +442,47 @@ mod tests {
             let found = (status.failures, status.inconclusive, status.errors);
             assert_eq!(found, counts, "{good} of {total}, count {count}");
         }
+    }
+
+    #[test]
+    fn a_bad_one_that_failed_nothing_yet_outlives_its_leader() {
+        let spec = spec(json!({"indicator": "Probes"}));
+        let status = AnalysisStatus::default();
+        let few = nodes(&[counted(8, 9)]);
+        let status = run(&spec, &status, few.as_ref());
+        assert_eq!((status.failures, status.inconclusive), (0, 1));
+        let another = nodes(&[counted(10, 10)]).map(|measured| Measured {
+            count: "two".to_owned(),
+            ..measured
+        });
+        let status = run(&spec, &status, another.as_ref());
+        assert_eq!(status.failures, 1);
+        assert_eq!(
+            (status.objectives[0].samples, status.objectives[0].bad),
+            (19, 1)
+        );
+    }
+
+    #[test]
+    fn nodes_that_left_hide_no_error() {
+        let spec = spec(json!({"indicator": "Sessions"}));
+        let silent = Counted {
+            error: Some("no route to host".to_owned()),
+            ..Counted::default()
+        };
+        let sessions = Tally {
+            good: 20,
+            total: 20,
+        };
+        let measured = nodes(&[silent]).map(|measured| Measured {
+            left: Counted {
+                sessions: Some(sessions),
+                ..Counted::default()
+            },
+            ..measured
+        });
+        let status = run(&spec, &AnalysisStatus::default(), measured.as_ref());
+        assert_eq!((status.errors, status.objectives[0].samples), (1, 20));
     }
 
     #[test]

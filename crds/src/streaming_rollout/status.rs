@@ -187,7 +187,7 @@ pub struct NextTransition {
 pub struct AnalysisStatus {
     /// Measurements that failed since the wave began.
     pub failures: i32,
-    /// Measurements in a row that were inconclusive.
+    /// Measurements in a row that were inconclusive, but for errors among them.
     pub inconclusive: i32,
     /// Measurements in a row that ended in an error.
     pub errors: i32,
@@ -197,7 +197,7 @@ pub struct AnalysisStatus {
     /// What came of it, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The count that samples are of. Another leader begins another.
+    /// The present count, which began at zero when its leader began to lead, or the rollout to be followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<String>,
     /// Each objective's last measurement.
@@ -226,9 +226,15 @@ pub struct ObjectiveStatus {
     /// How many of the bad ones a measurement has failed by. None fails two.
     #[serde(default)]
     pub blamed: i64,
-    /// How many samples came since one was bad, as far as measurements tell.
+    /// How many good samples came since a measurement failed, or saw a bad one.
     #[serde(default)]
     pub good_since: i64,
+    /// How many samples the present count had come to.
+    #[serde(default)]
+    pub counted: i64,
+    /// How many of these were not good.
+    #[serde(default)]
+    pub counted_bad: i64,
     /// Whether the measurement passed it: it holds, or measurements have failed by all that was bad, and minSamples good ones came since.
     pub met: bool,
 }

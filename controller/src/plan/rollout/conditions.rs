@@ -255,6 +255,7 @@ fn set(round: &Round<'_>, phase: Phase, message: &str, hold: Option<&Hold>, outc
     );
     match hold {
         Some(Hold::Paused(why)) => set(PAUSED, true, "Paused", why),
+        _ if phase == Phase::Paused => set(PAUSED, true, "Paused", message),
         _ => set(PAUSED, false, "NotPaused", ""),
     }
     if failed {

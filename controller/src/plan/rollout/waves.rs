@@ -6,6 +6,7 @@ use streamway_crds::{AnalysisStatus, Duration, Phase, StreamingRolloutStatus, Wa
 
 use super::{Hold, Outcome, Round, failing};
 use crate::plan::analysis;
+use crate::plan::observed::Counted;
 use crate::plan::standing::{Stage, Standing};
 
 /// A wave waits so long for nodes that wait for something themselves, such as an agent that starts.
@@ -78,7 +79,8 @@ fn progress(
         }
         return;
     }
-    if over == 0 || wave.bake.is_zero() {
+    let nothing_counted = over == 0 && !has_left(round, index, &outcome.status);
+    if nothing_counted || wave.bake.is_zero() {
         return complete(round, index, wave, outcome);
     }
     if let Some(at) = outcome.status.waves.get_mut(index) {
@@ -134,11 +136,12 @@ pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &m
 /// Measures, if it is time.
 fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     let spec = &round.followed.rollout.spec.analysis;
+    let status = &mut outcome.status;
     let mut begun = members(round, index).filter(|one| one.is_begun());
-    if !begun.any(|one| one.stage != Stage::OnTheWay) {
+    let any = begun.any(|one| one.stage != Stage::OnTheWay);
+    if !any && !has_left(round, index, status) {
         return;
     }
-    let status = &mut outcome.status;
     let started = status
         .waves
         .get(index)
@@ -165,6 +168,16 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     }
     outcome.status.analysis = Some(judged);
     outcome.wakes(after(round.now, spec.interval));
+}
+
+/// Whether something was counted on nodes that are not in the wave any more.
+fn has_left(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
+    let wave = status.waves.get(index);
+    let started = wave.and_then(|wave| wave.started_at.as_ref());
+    let measured = round
+        .measured
+        .filter(|measured| started.is_some_and(|started| started.0 == measured.since));
+    measured.is_some_and(|measured| measured.left != Counted::default())
 }
 
 /// Whether every node of a wave is over, or is not waited for.
