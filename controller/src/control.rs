@@ -43,6 +43,9 @@ const SHARE: u32 = 5;
 /// However long plans take.
 const GATHER_AT_MOST: Duration = Duration::from_secs(1);
 
+/// How long the controller's own rights may take to be let go of.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// Events that are told last are written within this time, or lost.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
@@ -228,8 +231,15 @@ impl Control {
     }
 
     async fn let_go(&self) {
-        if let Err(error) = self.hold.set(false).await {
-            tracing::warn!(%error, "the finalizer on the controller's own rights cannot be removed; trying again");
+        // No plan is made meanwhile: one request without an answer is not to stop them all.
+        match timeout(LET_GO, self.hold.set(false)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the finalizer on the controller's own rights cannot be removed; trying again");
+            }
+            Err(_) => tracing::warn!(
+                "no answer within {LET_GO:?} on the finalizer of the controller's own rights; trying again"
+            ),
         }
     }
 
