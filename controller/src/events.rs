@@ -168,11 +168,7 @@ impl Recorder {
     }
 
     fn told(&self, name: &str, about: ObjectReference, event: Event) -> Object {
-        let mut note = event.message;
-        if note.len() > NOTE {
-            note.truncate(note.floor_char_boundary(NOTE - 3));
-            note.push('…');
-        }
+        let note = cut(event.message, NOTE);
         Object {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -200,4 +196,13 @@ async fn write(api: &Api<Object>, told: Told) -> Result<(), Error> {
             patched.map(drop)
         }
     }
+}
+
+/// A text of so many bytes at most.
+pub(crate) fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        text.truncate(text.floor_char_boundary(longest.saturating_sub('…'.len_utf8())));
+        text.push('…');
+    }
+    text
 }

@@ -9,12 +9,13 @@ use streamway_crds::{LastProbe, ProbeDurations, ProbeResult};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::events::cut;
 use crate::metrics::{Metrics, Probed as ProbedLabel};
 use crate::plan::{ProbeOrder, Probed, Probes};
 use crate::prober::{Prober, Report, Step, Target};
 use crate::scrape::Tally;
 
-/// Bytes of a message that are kept.
+/// Bytes of a message that are kept: an answer's text may be long, and a status has an end.
 const LONGEST: usize = 1024;
 
 /// Probes of all nodes; clones are the same.
@@ -191,22 +192,13 @@ fn told(report: &Report, now: Timestamp) -> LastProbe {
     LastProbe {
         time: Time(now),
         result,
-        message: failed.map(|(step, error)| cut(format!("{}: {error}", step.as_str()))),
+        message: failed.map(|(step, error)| cut(format!("{}: {error}", step.as_str()), LONGEST)),
         durations: (!report.passed.is_empty()).then(|| ProbeDurations {
             exec_ms: took(Step::Exec),
             attach_ms: took(Step::Attach),
             port_forward_ms: took(Step::PortForward),
         }),
     }
-}
-
-/// An answer's text may be long, and a status has room for a few hundred nodes' in all.
-fn cut(mut text: String) -> String {
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -254,6 +246,6 @@ mod tests {
         assert_eq!((durations.exec_ms, durations.attach_ms), (Some(7), None));
         assert_eq!(report(None).message, None);
         let long = report(Some(ProbeError::Wrong("ä".repeat(LONGEST))));
-        assert!(long.message.unwrap().len() <= LONGEST + "…".len());
+        assert!(long.message.unwrap().len() <= LONGEST);
     }
 }

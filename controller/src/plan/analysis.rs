@@ -39,8 +39,7 @@ pub(super) fn measure(
             .iter()
             .find(|one| one.indicator == objective.indicator);
         let earlier = Counts::of(earlier, goes_on);
-        let judged = judge(objective, analysis.min_samples, measured, earlier);
-        let (one, judged, reason) = judged;
+        let (one, judged, reason) = judge(objective, analysis.min_samples, measured, earlier);
         verdict = verdict.max(judged);
         why.extend(reason.map(|why| format!("{}: {why}", name(objective.indicator))));
         status.objectives.push(one);
@@ -78,19 +77,17 @@ pub(super) fn has_passed(status: &AnalysisStatus) -> bool {
 /// Whether too many measurements in a row could not say anything, and why it is so.
 pub(super) fn cannot_tell(analysis: &Analysis, status: &AnalysisStatus) -> Option<String> {
     let message = status.message.as_deref().unwrap_or_default();
-    if status.inconclusive > analysis.inconclusive_limit {
-        Some(format!(
-            "the analysis cannot tell: {message}; it goes on by itself once it can, a RolloutAction \
-             Resume begins nodes meanwhile, and Promote ends a bake"
-        ))
+    let cannot = if status.inconclusive > analysis.inconclusive_limit {
+        "tell"
     } else if status.errors > analysis.error_limit {
-        Some(format!(
-            "the analysis cannot be made: {message}; it goes on by itself once it can, a RolloutAction \
-             Resume begins nodes meanwhile, and Promote ends a bake"
-        ))
+        "be made"
     } else {
-        None
-    }
+        return None;
+    };
+    Some(format!(
+        "the analysis cannot {cannot}: {message}; it goes on by itself once it can, a RolloutAction \
+         Resume begins nodes meanwhile, and Promote ends a bake"
+    ))
 }
 
 /// An objective's counts since the wave began, as its status keeps them from one measurement to the next.

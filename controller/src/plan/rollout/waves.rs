@@ -6,7 +6,7 @@ use streamway_crds::{AnalysisStatus, Duration, Phase, StreamingRolloutStatus, Wa
 
 use super::{Hold, Outcome, Round, failing};
 use crate::plan::analysis;
-use crate::plan::observed::Counted;
+use crate::plan::observed::{Counted, Measured};
 use crate::plan::standing::{Stage, Standing};
 
 /// A wave waits so long for nodes that wait for something themselves, such as an agent that starts.
@@ -142,11 +142,7 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     if !any && !has_left(round, index, status) {
         return;
     }
-    let started = status
-        .waves
-        .get(index)
-        .and_then(|at| at.started_at.as_ref());
-    let Some(started) = started.map(|time| time.0) else {
+    let Some(started) = started(index, status) else {
         return;
     };
     let before = status.analysis.clone().unwrap_or_default();
@@ -155,7 +151,7 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     if round.now < due {
         return outcome.wakes(due);
     }
-    let measured = round.measured.filter(|measured| measured.since == started);
+    let measured = measured(round, index, status);
     let mut judged = analysis::measure(spec, &before, measured, round.now);
     if held {
         // Samples that do not come while no node is begun say nothing.
@@ -170,14 +166,23 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     outcome.wakes(after(round.now, spec.interval));
 }
 
+fn started(index: usize, status: &StreamingRolloutStatus) -> Option<Timestamp> {
+    Some(status.waves.get(index)?.started_at.as_ref()?.0)
+}
+
+/// What was counted since the wave began.
+fn measured<'a>(
+    round: &Round<'a>,
+    index: usize,
+    status: &StreamingRolloutStatus,
+) -> Option<&'a Measured> {
+    let started = started(index, status);
+    round.measured.filter(|one| Some(one.since) == started)
+}
+
 /// Whether something was counted on nodes that are not in the wave any more.
 fn has_left(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
-    let wave = status.waves.get(index);
-    let started = wave.and_then(|wave| wave.started_at.as_ref());
-    let measured = round
-        .measured
-        .filter(|measured| started.is_some_and(|started| started.0 == measured.since));
-    measured.is_some_and(|measured| measured.left != Counted::default())
+    measured(round, index, status).is_some_and(|measured| measured.left != Counted::default())
 }
 
 /// Whether every node of a wave is over, or is not waited for.
