@@ -6,6 +6,7 @@ mod problem;
 mod split;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use tree::{Broken, Node, Value};
 /// Objects of other APIs are passed over, most without parsing them. A document that cannot be read is
 /// told in [`problems`](Self::problems); the others are read. Memory is that of the roles and bindings,
 /// and of the largest document: 256 MiB at most.
+///
+/// Kubernetes' own ClusterRoles that manifests bind or add to (`cluster-admin`, `admin`, `edit`, `view`) are there from
+/// the start, as far as the audit looks at their rules; one of the same name that is read takes its place.
 ///
 /// ```
 /// # use streamway_audit::manifests::Manifests;
@@ -48,19 +52,32 @@ pub struct Manifests {
     objects: u64,
 }
 
+/// What every cluster has.
+const KUBERNETES: &str = include_str!("manifests/kubernetes.yaml");
+
+/// How the names of Kubernetes' other ClusterRoles begin. None opens sessions, or leads to who does.
+const SYSTEM: &str = "system:";
+
 impl Default for Manifests {
     fn default() -> Self {
+        let mut own = Self::of(Policy::of_manifests());
+        // Bytes in memory can always be read; a test reads them without a problem.
+        drop(own.read("", KUBERNETES.as_bytes()));
+        Self::of(own.policy)
+    }
+}
+
+impl Manifests {
+    fn of(policy: Policy) -> Self {
         Self {
-            policy: Policy::of_manifests(),
+            policy,
             places: Places::default(),
             problems: Problems::default(),
             documents: 0,
             objects: 0,
         }
     }
-}
 
-impl Manifests {
     /// Reads a source: a file's content, or all that comes from standard input. `source` is its name
     /// in places.
     ///
@@ -95,6 +112,27 @@ impl Manifests {
     /// Problems beyond those.
     pub fn problems_left_out(&self) -> usize {
         self.problems.left_out
+    }
+
+    /// Roles that are bound and not among what was read, each where it is bound first: what they give is not known.
+    /// Kubernetes' own, whose names begin with `system:`, are left out.
+    pub fn unresolved(&self) -> Vec<Problem> {
+        let mut first = BTreeMap::new();
+        for (binding, role) in self.policy.unresolved() {
+            if let Some(place) = self.places.object(&binding)
+                && !role.name.starts_with(SYSTEM)
+            {
+                let first = first.entry(role).or_insert(place);
+                *first = place.min(first);
+            }
+        }
+        let told = first.into_iter().map(|(role, place)| Problem {
+            place: place.clone(),
+            cause: Cause::NoRole(role.to_string()),
+        });
+        let mut told: Vec<Problem> = told.collect();
+        told.sort_by(|one, other| one.place.cmp(&other.place));
+        told
     }
 
     /// Documents so far, of any kind.

@@ -5,13 +5,15 @@
 mod planted;
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use planted::{EXPECTED, OBJECTS};
-use serde_json::Value;
+use serde_json::{Value, json};
 use streamway_e2e::audit_tools;
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::suite::Suite;
+use streamway_e2e::wait;
 
 struct Cli<'c> {
     cluster: &'c Cluster,
@@ -98,6 +100,10 @@ fn audit_and_doctor() {
         verified(&cli)
     });
     suite.check("a snapshot gives the same report", || snapshot(&cli));
+    suite.check(
+        "of manifests, Kubernetes' own roles give what they give here",
+        || own_roles(&cli),
+    );
     suite.check("who may not list all is told so, and the rest", || {
         refused(&cli)
     });
@@ -186,6 +192,72 @@ fn verified(cli: &Cli<'_>) -> Result<()> {
         findings.len()
     );
     Ok(())
+}
+
+/// Kubernetes' own ClusterRoles that manifests are read with.
+const OWN: [&str; 5] = [
+    "cluster-admin",
+    "admin",
+    "edit",
+    "view",
+    "system:kubelet-api-admin",
+];
+
+/// Somebody with each of them everywhere, somebody with each in one namespace; one more role is added to `view`, and
+/// so to the others.
+fn own_roles(cli: &Cli<'_>) -> Result<()> {
+    let rbac = "rbac.authorization.k8s.io";
+    let mut manifests = vec![json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
+        "metadata": {"name": "more", "labels": {format!("{rbac}/aggregate-to-view"): "true"}},
+        "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}],
+    })];
+    for role in OWN {
+        for kind in ["ClusterRoleBinding", "RoleBinding"] {
+            let name = format!("own:{role}:{kind}");
+            let mut binding = json!({
+                "apiVersion": format!("{rbac}/v1"), "kind": kind, "metadata": {"name": name},
+                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": rbac, "kind": "User", "name": name}],
+            });
+            if kind == "RoleBinding" {
+                binding["metadata"]["namespace"] = "default".into();
+            }
+            manifests.push(binding);
+        }
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
+    std::fs::write(cli.folder.path().join("own.json"), &list)?;
+    let kubectl = cli.cluster.kubectl()?;
+    kubectl.apply(&list)?;
+    // The version's defaults, which no manifest tells.
+    let version = format!("v{}", cli.cluster.version());
+    let of_manifests = cli.report(&format!(
+        "audit -f own.json --severity note --server-version {version}"
+    ))?;
+    let here = || -> Result<Vec<String>> {
+        let all = found(&cli.report("audit --severity note")?);
+        let own = all.into_iter().filter(|line| line.contains(" User own:"));
+        Ok(own.collect())
+    };
+    let wanted = found(&of_manifests);
+    let alone = |kind: &str| format!("SW001 User own:view:{kind}");
+    for kind in ["ClusterRoleBinding", "RoleBinding"] {
+        ensure!(wanted.contains(&alone(kind)), "{wanted:#?}");
+    }
+    ensure!(of_manifests["warnings"].is_null(), "{of_manifests}");
+    wait::until("view is filled here too", Duration::from_secs(30), || {
+        let here = here()?;
+        ensure!(here == wanted, "here {here:#?}, of manifests {wanted:#?}");
+        Ok(Some(()))
+    })?;
+    kubectl
+        .ok(&[
+            "delete",
+            "-f",
+            &cli.folder.path().join("own.json").to_string_lossy(),
+        ])
+        .map(drop)
 }
 
 fn snapshot(cli: &Cli<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::aggregate::{ClusterRoles, Written, held};
-use crate::path::{Object, ObjectKind, Path};
+use crate::path::Path;
 use crate::policy::{Aggregation, ObjectKey, Policy, RoleFacts};
 use crate::question::Question;
 use crate::rule::Rule;
@@ -145,12 +145,11 @@ impl Index {
     pub(crate) fn path(&self, grant: &Grant, written: Written) -> Option<Path<'_>> {
         let binding = self.bindings.get(grant.binding)?;
         let role = self.roles.get(binding.role)?;
-        use ObjectKind::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
         Some(Path {
-            binding: self.object(binding.key, [ClusterRoleBinding, RoleBinding]),
+            binding: binding.key.binding(&self.symbols),
             subject: self.subject(grant.to),
-            role: self.object(role.key, [ClusterRole, Role]),
-            written_in: self.object(written.role, [ClusterRole, Role]),
+            role: role.key.role(&self.symbols),
+            written_in: written.role.role(&self.symbols),
             rule: written.place,
         })
     }
@@ -159,19 +158,6 @@ impl Index {
         match key {
             Key::User(name) => Subject::of_user(self.symbols.text(name)),
             Key::Group(name) => Subject::Group(self.symbols.text(name).to_owned()),
-        }
-    }
-
-    fn object(&self, key: ObjectKey, [cluster_wide, namespaced]: [ObjectKind; 2]) -> Object<'_> {
-        let namespace = self.symbols.text(key.namespace);
-        Object {
-            kind: if namespace.is_empty() {
-                cluster_wide
-            } else {
-                namespaced
-            },
-            namespace,
-            name: self.symbols.text(key.name),
         }
     }
 }

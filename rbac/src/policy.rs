@@ -7,6 +7,7 @@ use k8s_openapi::api::rbac::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
+use crate::path::{Object, ObjectKind};
 use crate::rule::Rule;
 use crate::subject::{Key, account_name};
 use crate::symbol::{Symbol, Symbols};
@@ -52,6 +53,34 @@ impl RuleId {
 pub(crate) struct ObjectKey {
     pub(crate) namespace: Symbol,
     pub(crate) name: Symbol,
+}
+
+impl ObjectKey {
+    /// The role of this name.
+    pub(crate) fn role(self, symbols: &Symbols) -> Object<'_> {
+        self.object(symbols, [ObjectKind::ClusterRole, ObjectKind::Role])
+    }
+
+    /// The binding of this name.
+    pub(crate) fn binding(self, symbols: &Symbols) -> Object<'_> {
+        let kinds = [ObjectKind::ClusterRoleBinding, ObjectKind::RoleBinding];
+        self.object(symbols, kinds)
+    }
+
+    fn object(self, symbols: &Symbols, [cluster_wide, namespaced]: [ObjectKind; 2]) -> Object<'_> {
+        let namespace = symbols.text(self.namespace);
+        let kind = if namespace.is_empty() {
+            cluster_wide
+        } else {
+            namespaced
+        };
+        let name = symbols.text(self.name);
+        Object {
+            kind,
+            namespace,
+            name,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -133,6 +162,17 @@ impl Policy {
         let groups = groups.iter().map(|group| self.symbols.put(group));
         let groups: Vec<Symbol> = groups.collect();
         self.groups.entry(user).or_default().extend(groups);
+    }
+
+    /// Bindings whose role is not there, and that role. They give nothing as long as it is not.
+    pub fn unresolved(&self) -> impl Iterator<Item = (Object<'_>, Object<'_>)> {
+        let referring = self.bindings.iter();
+        let referring = referring.filter_map(|(key, binding)| Some((*key, binding.role?)));
+        let unresolved = referring.filter(|(_, role)| !self.roles.contains_key(role));
+        unresolved.map(|(binding, role)| {
+            let binding = binding.binding(&self.symbols);
+            (binding, role.role(&self.symbols))
+        })
     }
 
     fn add(

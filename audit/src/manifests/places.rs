@@ -38,6 +38,13 @@ pub(super) enum Parts {
 }
 
 impl Places {
+    /// How many roles are written.
+    pub fn roles(&self) -> usize {
+        let written = self.0.values();
+        let roles = written.filter(|written| matches!(written.parts, Parts::Rules(_)));
+        roles.count()
+    }
+
     /// Where an object begins.
     pub fn object(&self, object: &Object<'_>) -> Option<&Place> {
         Some(&self.written(object)?.at)

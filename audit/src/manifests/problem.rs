@@ -71,6 +71,9 @@ pub enum Cause {
         /// Minor version of the first Kubernetes without it.
         since: u32,
     },
+    /// A role that is bound, and not among what was read.
+    #[error("{0} is bound and not among these manifests: what it gives is not known")]
+    NoRole(String),
     /// An object that was read before. The later one counts.
     #[error("{object} again, first in {first}: the later one counts")]
     Twice {
@@ -84,7 +87,10 @@ pub enum Cause {
 impl Cause {
     /// Whether the object was read all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::Gone { .. } | Self::Twice { .. })
+        matches!(
+            self,
+            Self::Gone { .. } | Self::Twice { .. } | Self::NoRole(_)
+        )
     }
 }
 

@@ -261,6 +261,69 @@ fn warnings() {
 }
 
 #[test]
+fn a_role_that_is_bound_and_nowhere_is_told_once() {
+    let other = READERS.replace("{name: readers, ", "{name: others, ");
+    let unresolved = |text: String| {
+        let told = read(text).unresolved();
+        assert!(told.iter().all(|problem| problem.cause.is_warning()));
+        told.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let expected = [
+        "m.yaml:1: ClusterRole reader is bound and not among these manifests: what it gives is not known",
+    ];
+    assert_eq!(unresolved(format!("{READERS}---\n{other}")), expected);
+    assert_eq!(
+        unresolved(READERS.replace("kind: ClusterRole,", "kind: Role,")),
+        [expected[0].replace("ClusterRole reader", "Role n/reader")]
+    );
+    for known in [
+        "reader",
+        "cluster-admin",
+        "admin",
+        "edit",
+        "view",
+        "system:auth-delegator",
+    ] {
+        let bound = READERS.replace("name: reader}", &format!("name: '{known}'}}"));
+        let none: [&str; 0] = [];
+        assert_eq!(unresolved(format!("{bound}---\n{READER}")), none);
+    }
+}
+
+#[test]
+fn kubernetes_own_roles_are_known_and_not_counted() {
+    let mut own = Manifests::of(Policy::of_manifests());
+    own.read("kubernetes.yaml", KUBERNETES.as_bytes()).unwrap();
+    assert_eq!(own.problems().next(), None);
+    assert_eq!(own.objects(), 6);
+    let nothing = Manifests::default();
+    assert_eq!((nothing.objects(), nothing.places().roles()), (0, 0));
+    assert_eq!(own.places().roles(), 6);
+}
+
+#[test]
+fn what_is_added_to_view_is_found_where_it_is_written() {
+    let label = "labels: {rbac.authorization.k8s.io/aggregate-to-view: 'true'}";
+    let part = READER.replace("  name: reader", &format!("  name: part\n  {label}"));
+    let part = part
+        .replace("'*'", "pods/exec")
+        .replace("[pods/exec]", "['']");
+    let bound = READERS.replace("name: reader}", "name: view}");
+    let text = format!("{bound}---\n{part}");
+    assert_eq!(
+        getters(read(text)),
+        ["Group devs 6 20", "ServiceAccount n/bot 7 20"]
+    );
+    // Their edit has create as well.
+    let edit = READERS.replace("name: reader}", "name: edit}");
+    let none: [&str; 0] = [];
+    assert_eq!(getters(read(format!("{edit}---\n{part}"))), none);
+    // One of their own takes its place.
+    let own = READER.replace("name: reader", "name: edit");
+    assert_eq!(getters(read(format!("{edit}---\n{own}"))).len(), 2);
+}
+
+#[test]
 fn utf16_is_told_once() {
     let text: Vec<u8> = format!("\u{feff}{READER}---\n{READERS}")
         .encode_utf16()

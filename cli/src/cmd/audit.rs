@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use streamway_audit::manifests::Places;
 use streamway_audit::{Filter, FixKind, Nowhere, Report};
 use streamway_rbac::Index;
 
@@ -37,7 +38,10 @@ pub(crate) async fn run(args: AuditArgs) -> Result<Outcome> {
     if let Some(log) = &log {
         log.add_groups(&mut policy);
     }
-    let (roles, bindings) = (policy.roles(), policy.bindings());
+    // What every cluster has is known of manifests too, and not in them.
+    let written = places.as_ref().map(Places::roles);
+    let roles = written.unwrap_or_else(|| policy.roles());
+    let bindings = policy.bindings();
     let before = args.fix.map(|fix| (fix, policy.clone()));
     let index = Index::new(policy);
     let mut report = match &places {

@@ -75,7 +75,9 @@ fn of_manifests(args: &AuditArgs) -> Result<Input> {
             progress.add(1);
         }
     }
-    let problems = manifests.problems().map(|problem| Warning {
+    let unresolved = manifests.unresolved();
+    let problems = manifests.problems().chain(&unresolved);
+    let problems = problems.map(|problem| Warning {
         text: problem.cause.to_string(),
         location: Some(Location::from(problem.place.clone())),
         incomplete: !problem.cause.is_warning(),
