@@ -20,13 +20,14 @@ mod reviews;
 mod rights;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::{Api, Client};
 use streamway_daemon::admin::Condition;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub(crate) use exemptions::{Exempt, Exemptions};
 pub(crate) use metrics::AccessMetrics;
@@ -223,3 +224,6 @@ impl Mode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,12 @@ impl AccessMetrics {
         self.disagreements.inc();
     }
 
+    /// How often the index was wrong.
+    #[cfg(test)]
+    pub(super) fn disagreements(&self) -> u64 {
+        self.disagreements.get()
+    }
+
     /// `index`: RBAC gives it. `review`: the API server was asked. `cache`: it was before. `failed`, `late`: it did not say.
     pub(super) fn answered(&self, by: &'static str) {
         self.answers.get_or_create(&Answered { by }).inc();
