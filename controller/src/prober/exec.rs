@@ -20,7 +20,7 @@ const PAYLOAD: usize = 48 << 10;
 const EXIT_CODE: i64 = 43;
 
 /// How long the answer to a line may take before the line is sent again.
-const LINE_AGAIN: Duration = Duration::from_secs(1);
+const LINE_AGAIN: Duration = Duration::from_millis(250);
 
 /// A command that copies stdin to stdout, says a line on stderr, and ends with a code.
 pub(super) async fn exec(client: &Client, target: &Target) -> Result<(), ProbeError> {
