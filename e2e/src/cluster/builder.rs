@@ -25,6 +25,7 @@ pub struct Builder {
     pub(super) controllers: bool,
     pub(super) metrics_server: bool,
     pub(super) services: bool,
+    pub(super) server_tls_bootstrap: bool,
     pub(super) nodes: Vec<Node>,
     pub(super) keep: bool,
 }
@@ -40,6 +41,7 @@ impl Builder {
             controllers: false,
             metrics_server: false,
             services: false,
+            server_tls_bootstrap: false,
             nodes: Vec::new(),
             keep: false,
         }
@@ -88,6 +90,13 @@ impl Builder {
     /// without one. Who a Service's pods are the controllers know.
     pub fn services(mut self, wanted: bool) -> Self {
         self.services = wanted;
+        self.controllers |= wanted;
+        self
+    }
+
+    /// Kubelets ask the cluster for their serving certificates: `serverTLSBootstrap`.
+    pub fn server_tls_bootstrap(mut self, wanted: bool) -> Self {
+        self.server_tls_bootstrap = wanted;
         self.controllers |= wanted;
         self
     }

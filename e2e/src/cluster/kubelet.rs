@@ -1,7 +1,7 @@
 //! A node's kubelet: who it is, how it starts, and that it is another's version later.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +11,13 @@ use crate::{build, run, wait};
 
 /// Where the kubelet's serving certificate is, on the node: where a kubelet puts one that it made.
 const PKI: &str = "/var/lib/kubelet/pki";
+
+/// The link to the serving certificate that a kubelet was given.
+const CURRENT: &str = "kubelet-server-current.pem";
+
+/// When pods are evicted. Never for want of disk: the disk is the whole machine's, and a test would fail far from
+/// its cause. For the same reason no image is removed at any use of it.
+const EVICTION: &str = r#"{memory.available: "50Mi", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}"#;
 
 impl Cluster {
     /// Brings up one node, until its pod runs.
@@ -57,6 +64,39 @@ impl Cluster {
         self.start_kubelet_again(node, version)
     }
 
+    /// Approves what a kubelet asks for, once it has asked, and waits until it has its serving certificate.
+    fn approve_certificate(&self, node: &Node) -> Result<()> {
+        let kubectl = self.kubectl()?;
+        let path = "jsonpath={range .items[?(@.spec.signerName==\"kubernetes.io/kubelet-serving\")]}\
+                    {.metadata.name} {.spec.username} {.status.conditions}{\"\\n\"}{end}";
+        let pending = format!(" system:node:{} ", node.name);
+        let what = "the kubelet has its certificate";
+        wait::until(what, Duration::from_secs(60), || {
+            for line in kubectl.ok(&["get", "csr", "-o", path])?.lines() {
+                if let Some(name) = line.strip_suffix(&pending) {
+                    kubectl.ok(&["certificate", "approve", name])?;
+                }
+            }
+            Ok(self.kubelet_certificate(node).ok().map(drop))
+        })
+        .with_context(|| run::tail_of(&self.log(&process(node)), 5))
+    }
+
+    /// The file of the certificate that a kubelet was given, as this machine sees it.
+    pub fn kubelet_certificate(&self, node: &Node) -> Result<PathBuf> {
+        let pki = self.fixed(node, PKI);
+        let target = fs::read_link(pki.join(CURRENT))?;
+        Ok(pki.join(target.file_name().context("no file")?))
+    }
+
+    /// Takes a kubelet's serving certificate away, as if it had run out, and starts it again: it asks for another.
+    pub fn renew_certificate(&self, node: &Node) -> Result<()> {
+        self.kill_kubelet(node)?;
+        fs::remove_file(self.fixed(node, PKI).join(CURRENT))?;
+        self.start_kubelet_again(node, &node.kubelet)?;
+        self.approve_certificate(node)
+    }
+
     /// When the kubelet last said how the node is, whether it is ready, and the kubelet's version.
     fn heartbeat(&self, node: &Node) -> Result<String> {
         let ready = "status.conditions[?(@.type==\"Ready\")]";
@@ -100,7 +140,7 @@ impl Cluster {
         kubelet.args(["--hostname-override", &node.name]);
         kubelet.args(["--node-ip", &self.address(node)]);
         kubelet.arg("--root-dir").arg(folder.join("kubelet"));
-        kubelet.arg("--cert-dir").arg(folder.join("kubelet-pki"));
+        kubelet.args(["--cert-dir", PKI]);
         self.start(&process(node), &mut kubelet).map(drop)
     }
 
@@ -117,6 +157,11 @@ impl Cluster {
         } else {
             ""
         };
+        let certificate = if self.plan.server_tls_bootstrap {
+            "serverTLSBootstrap: true".to_owned()
+        } else {
+            format!("tlsCertFile: {PKI}/kubelet.crt\ntlsPrivateKeyFile: {PKI}/kubelet.key")
+        };
         format!(
             "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{cgroup_v1}\
              failSwapOn: false\ncgroupDriver: cgroupfs\ncgroupRoot: /{}\n\
@@ -124,9 +169,9 @@ impl Cluster {
              authentication:\n  anonymous: {{enabled: false}}\n  webhook: {{enabled: true}}\n  \
              x509: {{clientCAFile: {}}}\n\
              authorization: {{mode: Webhook}}\naddress: {address}\n\
-             tlsCertFile: {PKI}/kubelet.crt\ntlsPrivateKeyFile: {PKI}/kubelet.key\n\
+             {certificate}\n\
              enforceNodeAllocatable: []\nclusterDomain: cluster.local\n\
-             evictionHard: {{memory.available: \"50Mi\", nodefs.available: \"1%\", imagefs.available: \"1%\"}}\n",
+             evictionHard: {EVICTION}\nimageGCHighThresholdPercent: 100\n",
             self.namespace(node),
             self.node_folder(node).join("c.sock").display(),
             self.file("ca.crt").display(),
@@ -143,6 +188,9 @@ impl Cluster {
             Ok((ready == "True").then_some(()))
         })
         .with_context(log)?;
+        if self.plan.server_tls_bootstrap {
+            self.approve_certificate(node)?;
+        }
         if node.proxy.is_some() {
             let patch = r#"{"status":{"declaredFeatures":["ExtendWebSocketsToKubelet"]}}"#;
             let name = &node.name;

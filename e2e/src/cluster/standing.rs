@@ -4,12 +4,16 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::ledger::{Ledger, started};
+use crate::run::{self, command};
 
 /// Clusters that can stand side by side.
 const SLOTS: u8 = 8;
+
+/// Bytes that must be free where a cluster is to be: one of three nodes with Streamway's image takes 1.6 GiB.
+const ROOM: u64 = 3 << 30;
 
 /// Where clusters are: `$STREAMWAY_STATE`, or `/var/tmp/streamway`.
 pub fn root() -> PathBuf {
@@ -67,6 +71,7 @@ pub(super) fn maker(name: &str) -> Option<u32> {
 pub(super) fn claim(name: &str) -> Result<(u8, PathBuf)> {
     let root = root();
     fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    enough(free(&root)?, &root)?;
     let new = tempfile::Builder::new().prefix(".new").tempdir_in(&root)?;
     let own = std::process::id();
     let since = started(own).unwrap_or_default();
@@ -81,4 +86,38 @@ pub(super) fn claim(name: &str) -> Result<(u8, PathBuf)> {
         }
     }
     bail!("{SLOTS} clusters stand already: cargo xtask cluster down --all")
+}
+
+/// Bytes that are free in a folder's file system.
+fn free(folder: &Path) -> Result<u64> {
+    let mut df = command("df", ["--output=avail", "--block-size=1"]);
+    let told = run::output(df.arg(folder))?;
+    let bytes = told.lines().last().unwrap_or_default().trim();
+    bytes.parse().with_context(|| format!("df says {told:?}"))
+}
+
+/// Kubelets would say it late, by the pods that they let go; the tests' do not say it at all.
+fn enough(free: u64, folder: &Path) -> Result<()> {
+    ensure!(
+        free >= ROOM,
+        "{} has {} MiB free and a cluster takes up to {} MiB: make room, or name another folder in STREAMWAY_STATE",
+        folder.display(),
+        free >> 20,
+        ROOM >> 20
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free(folder.path()).unwrap() > 0);
+        assert!(enough(ROOM, folder.path()).is_ok());
+        let error = enough(ROOM - 1, folder.path()).unwrap_err().to_string();
+        assert!(error.contains("STREAMWAY_STATE"), "{error}");
+    }
 }
