@@ -1,11 +1,11 @@
-//! A rollout on a real cluster: three nodes of two versions go over in two waves, a wave that fails goes
-//! back by itself, and the product goes without a trace.
+//! A rollout on a real cluster, with overlay `ha`: three nodes of two versions go over in two waves, one of them
+//! is drained meanwhile, all go back when somebody says so, and the product goes without a trace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use streamway_crds::{NodeState, Phase, WavePhase};
+use streamway_crds::{NodeState, Phase, WavePhase, names};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
@@ -31,7 +31,7 @@ fn three_nodes_in_two_waves() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = product::three_nodes("test-rollout-waves").up().unwrap();
     let archive = product::archive(folder.path()).unwrap();
-    let streamway = Streamway::new(&cluster, "default", archive).unwrap();
+    let streamway = Streamway::new(&cluster, "ha", archive).unwrap();
     streamway.install().unwrap();
     let rollout = Rollout::new(&cluster, "all").unwrap();
     let before = declared(&cluster).unwrap();
@@ -53,6 +53,10 @@ fn three_nodes_in_two_waves() {
         ensure!(passed == 1, "{all:?}");
         Ok(())
     });
+    suite.check(
+        "a node is drained: no replica shares another's node, and a leader acts",
+        || drained(&cluster, &streamway, &rollout),
+    );
     suite.check("promoted, the second takes the others", || {
         rollout.act("Promote")?;
         let status = rollout.wait("the rollout is complete", 2 * MINUTE, |status| {
@@ -123,6 +127,44 @@ fn ways(rollout: &Rollout<'_>, wanted: [Way; 3]) -> Result<()> {
         ensure!(way == wanted, "{node}: {way:?}");
     }
     Ok(())
+}
+
+/// Evicts what of Streamway runs on a node, but for its agent, and lets it back.
+fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) -> Result<()> {
+    let kubectl = cluster.kubectl()?;
+    let ours = "--pod-selector=app.kubernetes.io/part-of=streamway";
+    let local = [
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        "--timeout=2m",
+    ];
+    kubectl.ok(&[&["drain", "one", ours], &local[..]].concat())?;
+    rollout.act("Pause")?;
+    rollout.act("Resume")?;
+    for name in ["streamway-controller", "streamway-webhook"] {
+        let app = format!("app.kubernetes.io/name={name}");
+        let path = "jsonpath={.items[*].spec.nodeName}";
+        let nodes = kubectl.ok(&[
+            "get",
+            "pods",
+            "-n",
+            names::SYSTEM_NAMESPACE,
+            "-l",
+            &app,
+            "-o",
+            path,
+        ])?;
+        let mut nodes: Vec<_> = nodes.split_whitespace().collect();
+        nodes.sort_unstable();
+        ensure!(nodes == ["three", "two"], "{name} is on {nodes:?}");
+    }
+    kubectl.ok(&["uncordon", "one"])?;
+    streamway.ready()?;
+    rollout
+        .wait("the rollout waits again", MINUTE, |status| {
+            status.phase == Some(Phase::WaitingForApproval)
+        })
+        .map(drop)
 }
 
 /// What Nodes declare, and their kubelets' ports.
