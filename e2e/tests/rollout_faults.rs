@@ -40,5 +40,6 @@ fn faults_end_where_the_status_says() {
     suite.check("a node joins mid-wave", || waves::joined(&mut scene));
     suite.check("a node is deleted mid-wave", || waves::deleted(&scene));
     suite.check("agent killed, Port", || agents::killed_by_port(&scene));
+    suite.check("agent hung, Port", || agents::hung_by_port(&scene));
     suite.verdict();
 }

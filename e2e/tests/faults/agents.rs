@@ -64,6 +64,25 @@ pub(crate) fn hung(scene: &Scene) -> Result<()> {
     over(scene, "two")
 }
 
+/// Stopped, it answers nobody at the port that the Node names, until the controller takes it back. A session that began
+/// before waits for it; who asks again is served.
+pub(crate) fn hung_by_port(scene: &Scene) -> Result<()> {
+    scene.forget("one")?;
+    let asker = Asker::start(scene, "one")?;
+    scene.signal("one", AGENT, "-STOP")?;
+    let stopped = Instant::now();
+    let back = scene.until("the port is the kubelet's", stopped, || {
+        Ok((scene.says("one")? == (false, 10250)).then(Instant::now))
+    })?;
+    scene.became("one", NodeState::Failed, stopped)?;
+    scene.kubectl.ok(&["exec", "box-one", "--", "true"])?;
+    scene.kubectl.ok(&["logs", "box-one"])?;
+    scene.signal("one", AGENT, "-CONT")?;
+    scene.is("one", NodeState::On, NodeMode::Proxied, Instant::now())?;
+    asker.end(back)?;
+    over(scene, "one")
+}
+
 /// A certificate that is good, of another node: it is not used, and one of its own is asked for.
 pub(crate) fn wrong_certificate(scene: &Scene) -> Result<()> {
     scene.forget("two")?;
