@@ -1,5 +1,5 @@
 //! `config/overlays/access-webhook` as an administrator applies it, its pods on a real node: sessions need
-//! `create` where a namespace denies, and with the overlay gone they do not.
+//! `create` where a namespace denies, or where the API server asks it before RBAC, and with the overlay gone they do not.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -11,7 +11,8 @@ use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::sessions::{RIGHTS, opens, refused};
 use streamway_e2e::suite::Suite;
-use streamway_e2e::{CURRENT, wait};
+use streamway_e2e::webhook::Authorization;
+use streamway_e2e::{CURRENT, document, wait};
 
 const POD: &str = "box-one";
 
@@ -36,15 +37,7 @@ fn sessions_need_create_as_long_as_it_is_there() {
     });
     suite.check("its pods are ready", || {
         streamway.apply()?;
-        let webhook = [
-            "rollout",
-            "status",
-            "deployment/streamway-webhook",
-            "--timeout=150s",
-            "-n",
-            SYSTEM_NAMESPACE,
-        ];
-        kubectl.ok(&webhook).map(drop)
+        updated(&kubectl)
     });
     suite.check("it audits first", || opens(&cluster, "reader", POD));
     suite.check("a namespace that denies refuses who may only get", || {
@@ -58,6 +51,10 @@ fn sessions_need_create_as_long_as_it_is_there() {
     suite.check("an exemption is heard of by both replicas", || {
         exempted(&cluster, &kubectl)
     });
+    suite.check(
+        "components/authorization-webhook: asked before RBAC, it refuses",
+        || before_rbac(&cluster, &kubectl),
+    );
     suite.check("deleted, get is enough again, and nothing is left", || {
         streamway.begin_delete()?;
         wait::until("get is enough", MINUTE, || {
@@ -92,5 +89,60 @@ spec:
             opens(cluster, "reader", POD)?;
         }
         Ok(Some(()))
+    })
+}
+
+/// Waits until every replica is of the newest manifest.
+fn updated(kubectl: &Kubectl) -> Result<()> {
+    let webhook = [
+        "deployment/streamway-webhook",
+        "--timeout=150s",
+        "-n",
+        SYSTEM_NAMESPACE,
+    ];
+    kubectl
+        .ok(&[&["rollout", "status"], &webhook[..]].concat())
+        .map(drop)
+}
+
+/// As `docs/access.md` says, but for the Service's address: nothing leads this API server, which is on no node, there.
+fn before_rbac(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
+    kubectl.ok(&["delete", "accessexemption", "reader"])?;
+    let off = format!("{CREATE_CHECK_LABEL}=Off");
+    kubectl.ok(&["label", "namespace", "default", &off, "--overwrite"])?;
+    let authority = format!(
+        "--from-file=ca.crt={}",
+        cluster.file("front-proxy-ca.crt").display()
+    );
+    let map = [
+        "create",
+        "configmap",
+        "streamway-webhook-client-ca",
+        &authority,
+    ];
+    kubectl.ok(&[&map[..], &["-n", SYSTEM_NAMESPACE]].concat())?;
+    document::prepare(cluster)?;
+    let own = "overlays/access-webhook\ncomponents:\n- ../../components/authorization-webhook";
+    document::copied(
+        cluster,
+        "rollout-site",
+        "site",
+        &[("overlays/default", own)],
+    )?;
+    let site = cluster.file("install/site");
+    kubectl.ok(&["apply", "-k", &site.to_string_lossy()])?;
+    updated(kubectl)?;
+
+    let app = "app.kubernetes.io/name=streamway-webhook";
+    let path = "jsonpath={.items[0].status.podIP}";
+    let address = kubectl.ok(&["get", "pods", "-n", SYSTEM_NAMESPACE, "-l", app, "-o", path])?;
+    Authorization::at(cluster, &format!("{address}:9443"), "/authorize")?.restart(cluster)?;
+    wait::until("it is asked", MINUTE, || {
+        refused(cluster, "reader", POD).map(Some)
+    })?;
+    opens(cluster, "dev", POD)?;
+    cluster.restart_api_server_with(0, &[])?;
+    wait::until("get is enough", MINUTE, || {
+        opens(cluster, "reader", POD).map(Some)
     })
 }

@@ -27,8 +27,12 @@ pub struct Authorization {
 impl Authorization {
     /// The samples, for `replica` at `path`. What it answers is remembered for a second, not ten.
     pub fn sample(replica: &Replica<'_>, path: &str) -> Result<Self> {
-        let cluster = replica.cluster;
-        let kubeconfig = kubeconfig(replica, path)?;
+        Self::at(replica.cluster, &replica.address(), path)
+    }
+
+    /// The same for the webhook at an address.
+    pub fn at(cluster: &Cluster, address: &str, path: &str) -> Result<Self> {
+        let kubeconfig = kubeconfig(cluster, address, path)?;
         let kubeconfig = kubeconfig.to_string_lossy();
         if cluster.version() == OLD_API_SERVER {
             let flags = [
@@ -70,8 +74,7 @@ pub fn server_certificate(cluster: &Cluster) -> Result<Pair> {
     cluster.front_proxy_authority().client(name, name, &[])
 }
 
-fn kubeconfig(replica: &Replica<'_>, path: &str) -> Result<PathBuf> {
-    let cluster = replica.cluster;
+fn kubeconfig(cluster: &Cluster, address: &str, path: &str) -> Result<PathBuf> {
     let secret = ["get", "secret", WEBHOOK_SECRET, "-n", SYSTEM_NAMESPACE];
     let data = [
         "-o",
@@ -81,9 +84,8 @@ fn kubeconfig(replica: &Replica<'_>, path: &str) -> Result<PathBuf> {
     let pem = cluster.kubectl()?.ok(&[&secret[..], &data].concat())?;
     fs::write(&authority, pem)?;
     let pair = server_certificate(cluster)?;
-    let address = format!("{}{path}", replica.address());
     let text = sample("authorize.kubeconfig")?
-        .replace("10.96.0.99:443/authorize", &address)
+        .replace("10.96.0.99:443/authorize", &format!("{address}{path}"))
         .replace(
             "/etc/kubernetes/streamway/ca.crt",
             &authority.to_string_lossy(),
