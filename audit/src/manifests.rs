@@ -1,5 +1,6 @@
 //! Roles and bindings in manifests: YAML and JSON, of any number of documents, lists of objects too.
 
+mod kubernetes;
 mod object;
 mod places;
 mod problem;
@@ -27,8 +28,7 @@ use tree::{Broken, Node, Value};
 /// told in [`problems`](Self::problems); the others are read. Memory is that of the roles and bindings,
 /// and of the largest document: 256 MiB at most.
 ///
-/// Kubernetes' own ClusterRoles that manifests bind or add to (`cluster-admin`, `admin`, `edit`, `view`) are there from
-/// the start, as far as the audit looks at their rules; one of the same name that is read takes its place.
+/// The roles that every cluster has are there from the start; one of the same name that is read takes its place.
 ///
 /// ```
 /// # use streamway_audit::manifests::Manifests;
@@ -52,32 +52,19 @@ pub struct Manifests {
     objects: u64,
 }
 
-/// What every cluster has.
-const KUBERNETES: &str = include_str!("manifests/kubernetes.yaml");
-
-/// How the names of Kubernetes' other ClusterRoles begin. None opens sessions, or leads to who does.
-const SYSTEM: &str = "system:";
-
 impl Default for Manifests {
     fn default() -> Self {
-        let mut own = Self::of(Policy::of_manifests());
-        // Bytes in memory can always be read; a test reads them without a problem.
-        drop(own.read("", KUBERNETES.as_bytes()));
-        Self::of(own.policy)
-    }
-}
-
-impl Manifests {
-    fn of(policy: Policy) -> Self {
         Self {
-            policy,
+            policy: kubernetes::policy(),
             places: Places::default(),
             problems: Problems::default(),
             documents: 0,
             objects: 0,
         }
     }
+}
 
+impl Manifests {
     /// Reads a source: a file's content, or all that comes from standard input. `source` is its name
     /// in places.
     ///
@@ -114,14 +101,12 @@ impl Manifests {
         self.problems.left_out
     }
 
-    /// Roles that are bound and not among what was read, each where it is bound first: what they give is not known.
-    /// Kubernetes' own, whose names begin with `system:`, are left out.
+    /// Roles that are bound and nowhere among what was read, nor Kubernetes' own: what they give is not known. Each is
+    /// told once, at the first place in the order of sources' names and lines.
     pub fn unresolved(&self) -> Vec<Problem> {
         let mut first = BTreeMap::new();
         for (binding, role) in self.policy.unresolved() {
-            if let Some(place) = self.places.object(&binding)
-                && !role.name.starts_with(SYSTEM)
-            {
+            if let Some(place) = self.places.object(&binding) {
                 let first = first.entry(role).or_insert(place);
                 *first = place.min(first);
             }

@@ -194,70 +194,65 @@ fn verified(cli: &Cli<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Kubernetes' own ClusterRoles that manifests are read with.
-const OWN: [&str; 5] = [
-    "cluster-admin",
-    "admin",
-    "edit",
-    "view",
-    "system:kubelet-api-admin",
-];
-
-/// Somebody with each of them everywhere, somebody with each in one namespace; one more role is added to `view`, and
-/// so to the others.
+/// Somebody with each ClusterRole that this server made, everywhere, and somebody with each in one namespace; one more
+/// role is added to `view`, and so to `edit` and `admin`.
 fn own_roles(cli: &Cli<'_>) -> Result<()> {
+    let kubectl = cli.cluster.kubectl()?;
+    let label = "kubernetes.io/bootstrapping=rbac-defaults";
+    let path = "jsonpath={.items[*].metadata.name}";
+    let own = kubectl.ok(&["get", "clusterroles", "-l", label, "-o", path])?;
     let rbac = "rbac.authorization.k8s.io";
     let mut manifests = vec![json!({
         "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
         "metadata": {"name": "more", "labels": {format!("{rbac}/aggregate-to-view"): "true"}},
         "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}],
     })];
-    for role in OWN {
-        for kind in ["ClusterRoleBinding", "RoleBinding"] {
-            let name = format!("own:{role}:{kind}");
-            let mut binding = json!({
-                "apiVersion": format!("{rbac}/v1"), "kind": kind, "metadata": {"name": name},
-                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
-                "subjects": [{"apiGroup": rbac, "kind": "User", "name": name}],
-            });
-            if kind == "RoleBinding" {
-                binding["metadata"]["namespace"] = "default".into();
-            }
-            manifests.push(binding);
-        }
+    let mut binding = |kind: &str, role: &str, namespace: Option<&str>| {
+        let name = format!("own:{role}:{kind}");
+        manifests.push(json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": name}],
+        }));
+    };
+    for role in own.split(' ') {
+        binding("ClusterRoleBinding", role, None);
+        binding("RoleBinding", role, Some("default"));
     }
     let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
-    std::fs::write(cli.folder.path().join("own.json"), &list)?;
-    let kubectl = cli.cluster.kubectl()?;
-    kubectl.apply(&list)?;
-    // The version's defaults, which no manifest tells.
-    let version = format!("v{}", cli.cluster.version());
+    let file = cli.folder.path().join("own.json");
+    std::fs::write(&file, &list)?;
+    let version = cli.cluster.version();
     let of_manifests = cli.report(&format!(
-        "audit -f own.json --severity note --server-version {version}"
+        "audit -f own.json --severity note --server-version v{version}"
     ))?;
+    // No role of theirs is unknown.
+    ensure!(of_manifests["warnings"].is_null(), "{of_manifests}");
+    let wanted = found(&of_manifests);
+    for role in ["view", "system:controller:generic-garbage-collector"] {
+        for kind in ["ClusterRoleBinding", "RoleBinding"] {
+            let one = format!("SW001 User own:{role}:{kind}");
+            ensure!(wanted.contains(&one), "no {one} in {wanted:#?}");
+        }
+    }
     let here = || -> Result<Vec<String>> {
         let all = found(&cli.report("audit --severity note")?);
         let own = all.into_iter().filter(|line| line.contains(" User own:"));
         Ok(own.collect())
     };
-    let wanted = found(&of_manifests);
-    let alone = |kind: &str| format!("SW001 User own:view:{kind}");
-    for kind in ["ClusterRoleBinding", "RoleBinding"] {
-        ensure!(wanted.contains(&alone(kind)), "{wanted:#?}");
-    }
-    ensure!(of_manifests["warnings"].is_null(), "{of_manifests}");
-    wait::until("view is filled here too", Duration::from_secs(30), || {
+    kubectl.apply(&list)?;
+    let same = wait::until("view is filled here too", Duration::from_secs(30), || {
         let here = here()?;
         ensure!(here == wanted, "here {here:#?}, of manifests {wanted:#?}");
         Ok(Some(()))
+    });
+    kubectl.ok(&["delete", "-f", &file.to_string_lossy()])?;
+    wait::until("view is as before", Duration::from_secs(30), || {
+        let of_viewer = cli.report("audit --subject User/viewer")?;
+        Ok(found(&of_viewer).is_empty().then_some(()))
     })?;
-    kubectl
-        .ok(&[
-            "delete",
-            "-f",
-            &cli.folder.path().join("own.json").to_string_lossy(),
-        ])
-        .map(drop)
+    same
 }
 
 fn snapshot(cli: &Cli<'_>) -> Result<()> {

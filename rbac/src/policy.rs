@@ -164,9 +164,10 @@ impl Policy {
         self.groups.entry(user).or_default().extend(groups);
     }
 
-    /// Bindings whose role is not there, and that role. They give nothing as long as it is not.
+    /// Bindings of somebody whose role is not there, and that role. They give nothing as long as it is not.
     pub fn unresolved(&self) -> impl Iterator<Item = (Object<'_>, Object<'_>)> {
         let referring = self.bindings.iter();
+        let referring = referring.filter(|(_, binding)| !binding.subjects.is_empty());
         let referring = referring.filter_map(|(key, binding)| Some((*key, binding.role?)));
         let unresolved = referring.filter(|(_, role)| !self.roles.contains_key(role));
         unresolved.map(|(binding, role)| {
