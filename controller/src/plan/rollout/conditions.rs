@@ -6,7 +6,7 @@ use streamway_crds::conditions::{
 };
 use streamway_crds::{ExcludedNode, NodeCounts, Phase, WavePhase, WaveStatus};
 
-use super::{Hold, Outcome, Round, failing};
+use super::{Hold, Outcome, Round, failing, waves};
 use crate::plan::analysis;
 use crate::plan::standing::{Stage, Standing};
 
@@ -152,6 +152,9 @@ fn phase(
             (Phase::Baking, message)
         }
         (WavePhase::Baking, _) => {
+            if let Some(due) = waves::measured_next(round, &outcome.status) {
+                outcome.next(due, format!("wave {name} is measured"));
+            }
             let judged = outcome.status.analysis.as_ref();
             let spec = &round.followed.rollout.spec.analysis;
             if let Some(why) = judged.and_then(|judged| analysis::cannot_tell(spec, judged)) {

@@ -108,7 +108,15 @@ fn bake(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outco
     if round.now < until {
         return outcome.wakes(until);
     }
-    let judged = status.analysis.as_ref().is_some_and(analysis::has_passed);
+    // Agents are asked in the same interval: an earlier measurement may not have seen the last of the bake. Where
+    // nothing is counted any more, none will come.
+    let seen = after(until, round.followed.rollout.spec.analysis.interval);
+    let counted = is_counted(round, index, status);
+    let analysis = status.analysis.as_ref();
+    let judged = match analysis.and_then(|analysis| analysis.measured_at.as_ref()) {
+        Some(last) => (last.0 >= seen || !counted) && analysis.is_some_and(analysis::has_passed),
+        None => !counted,
+    };
     if judged && settled(round, index, outcome) {
         complete(round, index, wave, outcome);
     }
@@ -137,9 +145,7 @@ pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &m
 fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     let spec = &round.followed.rollout.spec.analysis;
     let status = &mut outcome.status;
-    let mut begun = members(round, index).filter(|one| one.is_begun());
-    let any = begun.any(|one| one.stage != Stage::OnTheWay);
-    if !any && !has_left(round, index, status) {
+    if !is_counted(round, index, status) {
         return;
     }
     let Some(started) = started(index, status) else {
@@ -178,6 +184,22 @@ fn measured<'a>(
 ) -> Option<&'a Measured> {
     let started = started(index, status);
     round.measured.filter(|one| Some(one.since) == started)
+}
+
+/// Whether there is a node on which something is counted, or was.
+fn is_counted(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
+    let mut begun = members(round, index).filter(|one| one.is_begun());
+    begun.any(|one| one.stage != Stage::OnTheWay) || has_left(round, index, status)
+}
+
+/// When the next measurement is due, where one was made.
+pub(super) fn measured_next(
+    round: &Round<'_>,
+    status: &StreamingRolloutStatus,
+) -> Option<Timestamp> {
+    let measured = status.analysis.as_ref()?.measured_at.as_ref()?;
+    let interval = round.followed.rollout.spec.analysis.interval;
+    Some(after(measured.0, interval)).filter(|due| *due > round.now)
 }
 
 /// Whether something was counted on nodes that are not in the wave any more.

@@ -216,6 +216,48 @@ fn a_failure_that_the_limit_allows_does_not_hold_a_wave() {
 }
 
 #[test]
+fn the_end_of_a_bake_is_judged_too() {
+    let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
+    let spec = with(
+        waves(
+            json!([{"name": "all", "nodes": {"percent": 100}, "bake": "75s", "maxUnavailable": 2}]),
+        ),
+        json!({"analysis": {"minSamples": 5, "interval": "1m", "failureLimit": 0, "prober": {"interval": "5s"}}}),
+    );
+    world.rollout("all", spec);
+    world.until(30, "bakes", |world| world.is_in(Phase::Baking));
+    world.until(70, "measured, and well", |world| {
+        world.status().analysis.unwrap().measured_at.is_some()
+    });
+    assert!(world.is_in(Phase::Baking), "{}", world.story());
+    world.machines.get_mut("n1").unwrap().broken = true;
+    world.run(5);
+    world.machines.get_mut("n1").unwrap().broken = false;
+    // The measurement after the bake fails, not the node.
+    world.until(75, "rolled back", |world| world.is_in(Phase::RolledBack));
+    let message = world.status().message.unwrap();
+    assert!(message.contains("wanted 99.9%"), "{message}");
+}
+
+#[test]
+fn a_bake_without_nodes_ends() {
+    let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
+    let spec = with(
+        waves(json!([
+            {"name": "one", "nodes": {"count": 1}, "bake": "2m"},
+            {"name": "all", "nodes": {"percent": 100}, "bake": "0s"},
+        ])),
+        json!({"analysis": {"minSamples": 1, "interval": "10s", "prober": {"interval": "5s"}}}),
+    );
+    world.rollout("all", spec);
+    world.until(30, "bakes", |world| world.is_in(Phase::Baking));
+    world.run(20);
+    let gone = world.nodes_in(NodeState::On)[0].to_owned();
+    world.leave(&gone);
+    world.until(150, "complete", |world| world.is_in(Phase::Complete));
+}
+
+#[test]
 fn an_analysis_that_cannot_tell_pauses() {
     let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
     let spec = with(
