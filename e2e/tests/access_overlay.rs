@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use streamway_crds::names::{CREATE_CHECK_LABEL, SYSTEM_NAMESPACE};
+use streamway_crds::names::{ACCESS_CONFIGURATION, CREATE_CHECK_LABEL, SYSTEM_NAMESPACE};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
+use streamway_e2e::run::{self, command};
 use streamway_e2e::sessions::{RIGHTS, opens, refused};
 use streamway_e2e::suite::Suite;
 use streamway_e2e::webhook::Authorization;
@@ -133,16 +134,73 @@ fn before_rbac(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     kubectl.ok(&["apply", "-k", &site.to_string_lossy()])?;
     updated(kubectl)?;
 
-    let app = "app.kubernetes.io/name=streamway-webhook";
-    let path = "jsonpath={.items[0].status.podIP}";
-    let address = kubectl.ok(&["get", "pods", "-n", SYSTEM_NAMESPACE, "-l", app, "-o", path])?;
-    Authorization::at(cluster, &format!("{address}:9443"), "/authorize")?.restart(cluster)?;
-    wait::until("it is asked", MINUTE, || {
-        refused(cluster, "reader", POD).map(Some)
+    // Admission does not refuse: what refuses below is before it.
+    wait::until("admission looks away", MINUTE, || {
+        opens(cluster, "reader", POD).map(Some)
     })?;
-    opens(cluster, "dev", POD)?;
+    let authorization = Authorization::at(cluster, &ready(kubectl)?, "/authorize")?;
+    let authorities = lasting(cluster, kubectl)?;
+    std::fs::write(cluster.file("webhook-ca.crt"), authorities)?;
+    authorization.restart(cluster)?;
+    let asked = wait::until("it is asked", MINUTE, || {
+        refused(cluster, "reader", POD).map(Some)
+    });
+    let others = wait::until("who has create gets in", MINUTE, || {
+        opens(cluster, "dev", POD).map(Some)
+    });
     cluster.restart_api_server_with(0, &[])?;
     wait::until("get is enough", MINUTE, || {
         opens(cluster, "reader", POD).map(Some)
+    })?;
+    asked.and(others)
+}
+
+/// The address of a replica that answers; of the pods that are replaced some are still there.
+fn ready(kubectl: &Kubectl) -> Result<String> {
+    let path =
+        "jsonpath={range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]} {end}";
+    let label = "kubernetes.io/service-name=streamway-webhook";
+    let slices = [
+        "get",
+        "endpointslices",
+        "-n",
+        SYSTEM_NAMESPACE,
+        "-l",
+        label,
+        "-o",
+        path,
+    ];
+    wait::until("both are ready", MINUTE, || {
+        let told = kubectl.ok(&slices)?;
+        let addresses: Vec<_> = told.split_whitespace().collect();
+        ensure!(addresses.len() == 2, "{addresses:?}");
+        Ok(addresses.first().map(|address| format!("{address}:9443")))
+    })
+}
+
+/// The CAs that the document says to write; the last is to outlive the years in which nobody looks.
+fn lasting(cluster: &Cluster, kubectl: &Kubectl) -> Result<String> {
+    let path = "go-template={{(index .webhooks 0).clientConfig.caBundle | base64decode}}";
+    let configuration = [
+        "get",
+        "validatingwebhookconfiguration",
+        ACCESS_CONFIGURATION,
+        "-o",
+        path,
+    ];
+    let file = cluster.file("last-ca.crt");
+    wait::until("a CA of ten years is known", MINUTE, || {
+        let bundle = kubectl.ok(&configuration)?;
+        let last = bundle
+            .rfind("-----BEGIN")
+            .and_then(|start| bundle.get(start..));
+        std::fs::write(&file, last.unwrap_or_default())?;
+        let nine_years = (9 * 365 * 24 * 3600).to_string();
+        let mut x509 = command(
+            "openssl",
+            ["x509", "-noout", "-checkend", &nine_years, "-in"],
+        );
+        run::output(x509.arg(&file))?;
+        Ok(Some(bundle))
     })
 }

@@ -108,8 +108,8 @@ pub struct CertificateArgs {
     #[arg(long, value_name = "DURATION", default_value = "720h", value_parser = duration)]
     pub certificate_duration: Duration,
 
-    /// How long the CA is valid; after two thirds of it the next is made known, and it signs a tenth of
-    /// --certificate-duration later
+    /// How long the CA is valid; after two thirds of it, or where the present one was made for less than half as long,
+    /// the next is made known, and it signs a tenth of --certificate-duration later
     #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = duration)]
     pub ca_duration: Duration,
 }

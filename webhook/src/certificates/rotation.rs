@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::issued::{Key, Pair, seconds};
+use super::issued::{Certificate, Key, Pair, seconds};
 use super::material::Material;
 
 /// How long what is valid, and for whom.
@@ -66,7 +66,7 @@ impl Rotation {
         let serving = held.serving.as_ref().map(|pair| &pair.certificate);
         let works = serving.is_some_and(|serving| serving.serves(signing, &self.hosts, now));
         match next {
-            None if key.is_none() || signing.due() <= now => {
+            None if key.is_none() || signing.due() <= now || self.is_short(signing) => {
                 let next = Some(Pair::authority(now, self.authority)?);
                 return write(Material {
                     next,
@@ -110,7 +110,7 @@ impl Rotation {
             Some(signing.due()),
             Some(signing.ends()),
             next.map(|next| next.certificate.made() + self.overlap()),
-            serving.map(super::issued::Certificate::due),
+            serving.map(Certificate::due),
             held.old.as_ref().map(|_| served),
         ];
         let later = times.into_iter().flatten().filter(|time| *time > now).min();
@@ -132,6 +132,12 @@ impl Rotation {
             old: held.signing.as_ref().map(|(old, _)| old.clone()),
             serving: Some(serving),
         })
+    }
+
+    /// Whether a CA was made for so much less than `--ca-duration` that it is worth another: somebody has said
+    /// since that it is to last.
+    fn is_short(&self, signing: &Certificate) -> bool {
+        signing.ends() - signing.made() < seconds(self.authority) / 2
     }
 
     /// Seconds in which every replica has seen a change of the Secret, and every API server one of the

@@ -97,6 +97,23 @@ fn a_serving_certificate_is_renewed_by_the_same_ca() {
 }
 
 #[test]
+fn a_ca_that_is_to_last_longer_from_now_on_is_followed_by_one_that_does() {
+    let held = begun();
+    let years = |years: u64| Rotation {
+        authority: Duration::from_secs(years * 365 * 24 * 3600),
+        ..rotation()
+    };
+    assert_eq!(settled(&years(2), held.clone(), true, START + 1).1, 0);
+    let (known, ..) = settled(&years(10), held.clone(), true, START + 1);
+    assert_eq!(signing(&known), signing(&held));
+    let next = known.next.clone().unwrap().certificate;
+    let (after, ..) = settled(&years(10), known, true, START + 1 + 3 * DAY);
+    assert_eq!((signing(&after), after.next.clone()), (next, None));
+    // One that is to last less goes on as long as it may.
+    assert_eq!(settled(&years(1), after, true, START + 2 + 3 * DAY).1, 0);
+}
+
+#[test]
 fn a_new_ca_signs_once_it_was_known_everywhere_for_a_while() {
     let due = signing(&begun()).due();
     let (held, ..) = settled(&rotation(), begun(), true, due - 1);
