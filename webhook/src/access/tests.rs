@@ -9,7 +9,7 @@ use http_body_util::Full;
 use kube::client::Body;
 use serde_json::{Value, json};
 use streamway_daemon::admin::Readiness;
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, timeout};
 use tower::service_fn;
 
 use super::*;
@@ -73,6 +73,9 @@ fn exec() -> Question {
     }
 }
 
+/// Paused time goes on by itself where all wait.
+const LONG: Duration = Duration::from_secs(3600);
+
 #[tokio::test(start_paused = true)]
 async fn an_index_that_was_wrong_is_not_asked_for_a_while() {
     let readiness = Readiness::new();
@@ -83,14 +86,16 @@ async fn an_index_that_was_wrong_is_not_asked_for_a_while() {
     let question = exec();
 
     // Until the index is made, the API server alone is asked.
-    while guard.judge(&question).await == Ok(Verdict::LacksCreate) {
-        assert_eq!(metrics.disagreements(), 0);
-        sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(guard.judge(&question).await, Ok(Verdict::HasCreate));
-    while metrics.disagreements() == 0 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let told = timeout(LONG, async {
+        while guard.judge(&question).await == Ok(Verdict::LacksCreate) {
+            assert_eq!(metrics.disagreements(), 0);
+            sleep(Duration::from_millis(10)).await;
+        }
+        while metrics.disagreements() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    told.await.unwrap();
 
     assert_eq!(guard.judge(&question).await, Ok(Verdict::LacksCreate));
     advance(DISTRUST - Duration::from_secs(1)).await;
