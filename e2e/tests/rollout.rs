@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use streamway_crds::{NodeState, Phase, WavePhase, names};
 use streamway_e2e::cluster::Cluster;
+use streamway_e2e::kubectl::Kubectl;
 use streamway_e2e::product::{self, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
@@ -129,22 +130,49 @@ fn ways(rollout: &Rollout<'_>, wanted: [Way; 3]) -> Result<()> {
     Ok(())
 }
 
-/// Evicts what of Streamway runs on a node, but for its agent, and lets it back.
+/// Evicts what of Streamway runs on the leader's node, but for the agent, and lets it back.
 fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) -> Result<()> {
     let kubectl = cluster.kubectl()?;
+    let before = leader(&kubectl)?;
+    let path = "jsonpath={.spec.nodeName}";
+    let pod = [
+        "get",
+        "pod",
+        &before,
+        "-n",
+        names::SYSTEM_NAMESPACE,
+        "-o",
+        path,
+    ];
+    let node = kubectl.ok(&pod)?;
     let ours = "--pod-selector=app.kubernetes.io/part-of=streamway";
     let local = [
         "--ignore-daemonsets",
         "--delete-emptydir-data",
         "--timeout=2m",
     ];
-    kubectl.ok(&[&["drain", "one", ours], &local[..]].concat())?;
-    rollout.act("Pause")?;
-    rollout.act("Resume")?;
+    kubectl.ok(&[&["drain", &node, ours], &local[..]].concat())?;
+    let elsewhere = elsewhere(&kubectl, &node, &before, rollout);
+    kubectl.ok(&["uncordon", &node])?;
+    streamway.ready()?;
+    elsewhere
+}
+
+/// Another leader acts, and what was evicted waits for a node of its own.
+fn elsewhere(kubectl: &Kubectl, drained: &str, before: &str, rollout: &Rollout<'_>) -> Result<()> {
+    for (verb, phase) in [
+        ("Pause", Phase::Paused),
+        ("Resume", Phase::WaitingForApproval),
+    ] {
+        rollout.act(verb)?;
+        rollout.wait(verb, MINUTE, |status| status.phase == Some(phase))?;
+    }
+    let now = leader(kubectl)?;
+    ensure!(now != before, "{now} leads as before");
     for name in ["streamway-controller", "streamway-webhook"] {
         let app = format!("app.kubernetes.io/name={name}");
         let path = "jsonpath={.items[*].spec.nodeName}";
-        let nodes = kubectl.ok(&[
+        let pods = [
             "get",
             "pods",
             "-n",
@@ -153,18 +181,31 @@ fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) 
             &app,
             "-o",
             path,
-        ])?;
+        ];
+        let nodes = kubectl.ok(&pods)?;
         let mut nodes: Vec<_> = nodes.split_whitespace().collect();
         nodes.sort_unstable();
-        ensure!(nodes == ["three", "two"], "{name} is on {nodes:?}");
+        let mut others = NODES.to_vec();
+        others.retain(|node| *node != drained);
+        others.sort_unstable();
+        ensure!(nodes == others, "{name} is on {nodes:?}");
     }
-    kubectl.ok(&["uncordon", "one"])?;
-    streamway.ready()?;
-    rollout
-        .wait("the rollout waits again", MINUTE, |status| {
-            status.phase == Some(Phase::WaitingForApproval)
-        })
-        .map(drop)
+    Ok(())
+}
+
+/// The pod of the controller that leads.
+fn leader(kubectl: &Kubectl) -> Result<String> {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let lease = [
+        "get",
+        "lease",
+        names::CONTROLLER_LEASE,
+        "-n",
+        names::SYSTEM_NAMESPACE,
+    ];
+    let holder = kubectl.ok(&[&lease[..], &["-o", path]].concat())?;
+    // Behind the pod's name comes what the process chose.
+    Ok(holder.split('_').next().unwrap_or_default().to_owned())
 }
 
 /// What Nodes declare, and their kubelets' ports.
