@@ -10,13 +10,12 @@ use streamway_rbac::Policy;
 ///
 /// ```sh
 /// kubectl get clusterroles,roles -A -l kubernetes.io/bootstrapping=rbac-defaults -o json | jq -c '.items[]
-///   | del(.metadata.labels["kubernetes.io/bootstrapping"])
 ///   | {kind, metadata: (.metadata | {name, namespace, labels}), aggregationRule,
 ///      rules: (if .aggregationRule then null else .rules end)}
 ///   | del(..|nulls)'
 /// ```
 ///
-/// and compared with what a cluster has in `e2e/tests/audit_cli.rs`.
+/// `e2e/tests/audit_cli.rs` compares what the ClusterRoles give with a cluster.
 const KUBERNETES: &str = include_str!("kubernetes.jsonl");
 
 #[derive(Debug, Deserialize)]
