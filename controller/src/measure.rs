@@ -106,6 +106,8 @@ impl Measures {
                 }
             });
             if count.wanted != *wanted {
+                // Measurements come that much sooner now.
+                count.due = count.due.min(Instant::now() + wanted.interval);
                 count.wanted = wanted.clone();
                 changed = true;
             }

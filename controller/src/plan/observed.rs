@@ -130,6 +130,12 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    /// Whether nothing happened there.
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut all = [self.upgrades, self.sessions, self.probes].into_iter();
+        all.all(|tally| tally.is_none_or(|tally| tally.total == 0))
+    }
+
     /// With what was counted elsewhere.
     pub(crate) fn plus(self, other: Self) -> Self {
         let both = |one: Option<Tally>, other: Option<Tally>| match (one, other) {

@@ -151,21 +151,7 @@ fn phase(
             let message = format!("wave {name} is over and is watched until {}", until.0);
             (Phase::Baking, message)
         }
-        (WavePhase::Baking, _) => {
-            if let Some(due) = waves::measured_next(round, &outcome.status) {
-                outcome.next(due, format!("wave {name} is measured"));
-            }
-            let judged = outcome.status.analysis.as_ref();
-            let spec = &round.followed.rollout.spec.analysis;
-            if let Some(why) = judged.and_then(|judged| analysis::cannot_tell(spec, judged)) {
-                let message = format!("wave {name} was watched long enough and is not done: {why}");
-                return (Phase::Paused, message);
-            }
-            let why = judged.and_then(|analysis| analysis.message.as_deref());
-            let why = why.unwrap_or("it was not measured yet");
-            let message = format!("wave {name} was watched long enough and is judged: {why}");
-            (Phase::Baking, message)
-        }
+        (WavePhase::Baking, until) => judged(round, outcome, name, until.as_ref()),
         (WavePhase::Pending, _) => (Phase::Progressing, format!("wave {name} begins")),
         _ => {
             let over = nodes.updated;
@@ -173,6 +159,47 @@ fn phase(
             (Phase::Progressing, message)
         }
     }
+}
+
+/// A wave whose bake is over.
+fn judged(
+    round: &Round<'_>,
+    outcome: &mut Outcome,
+    name: &str,
+    until: Option<&Time>,
+) -> (Phase, String) {
+    let status = &outcome.status;
+    let index = status.waves.iter().position(|wave| wave.name == name);
+    let index = index.unwrap_or_default();
+    let next = waves::measured_next(round, index, status);
+    let analysis = status.analysis.as_ref();
+    let spec = &round.followed.rollout.spec.analysis;
+    let measured = analysis.and_then(|analysis| analysis.measured_at.as_ref());
+    let why = analysis.and_then(|analysis| analysis.message.as_deref());
+    let why = why.unwrap_or("it was not measured yet");
+    let told = if let Some(why) = analysis.and_then(|one| analysis::cannot_tell(spec, one)) {
+        let message = format!("wave {name} was watched long enough and is not done: {why}");
+        (Phase::Paused, message)
+    } else if measured.is_some() && !waves::is_counted(round, index, status) {
+        let message = format!(
+            "wave {name} has no nodes any more, and when it was last measured: {why}; a RolloutAction Promote goes on"
+        );
+        (Phase::Paused, message)
+    } else if measured
+        .zip(until)
+        .is_some_and(|(last, until)| last.0 < waves::seen(round, until.0))
+    {
+        let message =
+            format!("wave {name} was watched long enough and is measured once more; so far: {why}");
+        (Phase::Baking, message)
+    } else {
+        let message = format!("wave {name} was watched long enough and is judged: {why}");
+        (Phase::Baking, message)
+    };
+    if let Some(next) = next {
+        outcome.next(next, format!("wave {name} is measured"));
+    }
+    told
 }
 
 fn failed(round: &Round<'_>, outcome: &Outcome) -> (Phase, String) {

@@ -6,7 +6,7 @@ use streamway_crds::{AnalysisStatus, Duration, Phase, StreamingRolloutStatus, Wa
 
 use super::{Hold, Outcome, Round, failing};
 use crate::plan::analysis;
-use crate::plan::observed::{Counted, Measured};
+use crate::plan::observed::Measured;
 use crate::plan::standing::{Stage, Standing};
 
 /// A wave waits so long for nodes that wait for something themselves, such as an agent that starts.
@@ -108,14 +108,13 @@ fn bake(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outco
     if round.now < until {
         return outcome.wakes(until);
     }
-    // Agents are asked in the same interval: an earlier measurement may not have seen the last of the bake. Where
-    // nothing is counted any more, none will come.
-    let seen = after(until, round.followed.rollout.spec.analysis.interval);
-    let counted = is_counted(round, index, status);
     let analysis = status.analysis.as_ref();
     let judged = match analysis.and_then(|analysis| analysis.measured_at.as_ref()) {
-        Some(last) => (last.0 >= seen || !counted) && analysis.is_some_and(analysis::has_passed),
-        None => !counted,
+        Some(last) => {
+            let last_one = last.0 >= seen(round, until) || !is_counted(round, index, status);
+            last_one && analysis.is_some_and(analysis::has_passed)
+        }
+        None => !is_counted(round, index, status),
     };
     if judged && settled(round, index, outcome) {
         complete(round, index, wave, outcome);
@@ -153,7 +152,12 @@ fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     };
     let before = status.analysis.clone().unwrap_or_default();
     let last = before.measured_at.as_ref().map_or(started, |time| time.0);
-    let due = after(last, spec.interval);
+    // The clock of a leader before may have been ahead.
+    let due = if last > round.now {
+        round.now
+    } else {
+        after(last, spec.interval)
+    };
     if round.now < due {
         return outcome.wakes(due);
     }
@@ -186,25 +190,41 @@ fn measured<'a>(
     round.measured.filter(|one| Some(one.since) == started)
 }
 
+/// When a measurement has seen the last of a bake: agents are asked once an interval.
+pub(super) fn seen(round: &Round<'_>, until: Timestamp) -> Timestamp {
+    after(until, round.followed.rollout.spec.analysis.interval)
+}
+
+/// When the next measurement of a wave is due, if there is anything to measure.
+pub(super) fn measured_next(
+    round: &Round<'_>,
+    index: usize,
+    status: &StreamingRolloutStatus,
+) -> Option<Timestamp> {
+    let measured = status.analysis.as_ref();
+    let measured = measured.and_then(|analysis| analysis.measured_at.as_ref());
+    let last = measured.map_or(started(index, status)?, |time| time.0);
+    let due = after(last, round.followed.rollout.spec.analysis.interval);
+    (due > round.now && is_counted(round, index, status)).then_some(due)
+}
+
 /// Whether there is a node on which something is counted, or was.
-fn is_counted(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
+pub(super) fn is_counted(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
     let mut begun = members(round, index).filter(|one| one.is_begun());
     begun.any(|one| one.stage != Stage::OnTheWay) || has_left(round, index, status)
 }
 
-/// When the next measurement is due, where one was made.
-pub(super) fn measured_next(
-    round: &Round<'_>,
-    status: &StreamingRolloutStatus,
-) -> Option<Timestamp> {
-    let measured = status.analysis.as_ref()?.measured_at.as_ref()?;
-    let interval = round.followed.rollout.spec.analysis.interval;
-    Some(after(measured.0, interval)).filter(|due| *due > round.now)
-}
-
-/// Whether something was counted on nodes that are not in the wave any more.
+/// Whether something was counted on nodes that are not in the wave any more, or that have just left it.
 fn has_left(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
-    measured(round, index, status).is_some_and(|measured| measured.left != Counted::default())
+    let begun = members(round, index).filter(|one| one.is_begun());
+    let begun: Vec<&str> = begun
+        .filter_map(|one| Some(round.views.get(one.node)?.name))
+        .collect();
+    measured(round, index, status).is_some_and(|measured| {
+        let mut nodes = measured.nodes.iter();
+        !measured.left.is_empty()
+            || nodes.any(|(name, counted)| !begun.contains(&name.as_str()) && !counted.is_empty())
+    })
 }
 
 /// Whether every node of a wave is over, or is not waited for.

@@ -127,12 +127,16 @@ impl Controller {
             ..Counted::default()
         };
         let one = |(name, (measure, tallies)): (&String, &(Measure, BTreeMap<String, Tally>))| {
-            let nodes = tallies.iter();
+            let (nodes, left): (Vec<_>, Vec<_>) = tallies
+                .iter()
+                .partition(|(node, _)| measure.nodes.contains(*node));
+            let left = left.iter().map(|(_, tally)| counted(tally));
             let measured = Measured {
                 since: measure.since,
                 count: self.began.to_string(),
-                left: Counted::default(),
+                left: left.fold(Counted::default(), Counted::plus),
                 nodes: nodes
+                    .into_iter()
                     .map(|(node, tally)| (node.clone(), counted(tally)))
                     .collect(),
                 baseline: None,

@@ -258,6 +258,45 @@ fn a_bake_without_nodes_ends() {
 }
 
 #[test]
+fn a_wave_that_went_wrong_is_not_done_because_its_nodes_are_gone() {
+    let mut world = World::new(1, &["v1.34.4", "v1.34.4", "v1.34.4"]);
+    let spec = with(
+        waves(json!([
+            {"name": "two", "nodes": {"count": 2}, "bake": "1m", "maxUnavailable": 2},
+            {"name": "all", "nodes": {"percent": 100}, "bake": "0s"},
+        ])),
+        json!({"analysis": {"minSamples": 5, "interval": "10s", "prober": {"interval": "5s"}}}),
+    );
+    world.rollout("all", spec);
+    world.until(30, "bakes", |world| world.is_in(Phase::Baking));
+    world.run(20);
+    let members: Vec<_> = world
+        .nodes_in(NodeState::On)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    world.machines.get_mut(&members[0]).unwrap().broken = true;
+    world.run(5);
+    world.machines.get_mut(&members[0]).unwrap().broken = false;
+    world.until(20, "a measurement fails", |world| {
+        world.status().analysis.unwrap().failures == 1
+    });
+    members.iter().for_each(|node| world.leave(node));
+    // Another leader has counted nothing on them.
+    world.elect();
+    world.run(120);
+    let status = world.status();
+    assert_eq!(status.phase, Some(Phase::Paused), "{}", world.story());
+    let message = status.message.unwrap();
+    assert!(
+        message.contains("no nodes any more") && message.contains("Promote"),
+        "{message}"
+    );
+    world.acts(Verb::Promote);
+    world.until(30, "complete", |world| world.is_in(Phase::Complete));
+}
+
+#[test]
 fn an_analysis_that_cannot_tell_pauses() {
     let mut world = World::new(1, &["v1.34.4", "v1.34.4"]);
     let spec = with(
