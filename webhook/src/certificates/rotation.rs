@@ -65,6 +65,8 @@ impl Rotation {
         };
         let serving = held.serving.as_ref().map(|pair| &pair.certificate);
         let works = serving.is_some_and(|serving| serving.serves(signing, &self.hosts, now));
+        // It has signed nothing yet.
+        let next = next.filter(|next| !self.is_short(&next.certificate));
         match next {
             None if key.is_none() || signing.due() <= now || self.is_short(signing) => {
                 let next = Some(Pair::authority(now, self.authority)?);

@@ -109,6 +109,13 @@ fn a_ca_that_is_to_last_longer_from_now_on_is_followed_by_one_that_does() {
     let next = known.next.clone().unwrap().certificate;
     let (after, ..) = settled(&years(10), known, true, START + 1 + 3 * DAY);
     assert_eq!((signing(&after), after.next.clone()), (next, None));
+    // So is one that is known and has not signed yet.
+    let due = signing(&held).due();
+    let (known, ..) = settled(&rotation(), held, true, due);
+    let (known, ..) = settled(&years(10), known, true, due + 1);
+    let next = known.next.clone().unwrap().certificate;
+    assert_eq!(next.ends() - next.made(), 10 * 365 * DAY);
+    assert!(known.bundle().contains(&signing(&known).pem));
     // One that is to last less goes on as long as it may.
     assert_eq!(settled(&years(1), after, true, START + 2 + 3 * DAY).1, 0);
 }
