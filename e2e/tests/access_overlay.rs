@@ -155,23 +155,13 @@ fn before_rbac(cluster: &Cluster, kubectl: &Kubectl) -> Result<()> {
     asked.and(others)
 }
 
-/// The address of a replica that answers; of the pods that are replaced some are still there.
+/// The address of a replica, once those before are gone.
 fn ready(kubectl: &Kubectl) -> Result<String> {
-    let path =
-        "jsonpath={range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]} {end}";
-    let label = "kubernetes.io/service-name=streamway-webhook";
-    let slices = [
-        "get",
-        "endpointslices",
-        "-n",
-        SYSTEM_NAMESPACE,
-        "-l",
-        label,
-        "-o",
-        path,
-    ];
-    wait::until("both are ready", MINUTE, || {
-        let told = kubectl.ok(&slices)?;
+    let path = "jsonpath={.items[*].status.podIP}";
+    let app = "app.kubernetes.io/name=streamway-webhook";
+    let pods = ["get", "pods", "-n", SYSTEM_NAMESPACE, "-l", app, "-o", path];
+    wait::until("only the new ones are there", MINUTE, || {
+        let told = kubectl.ok(&pods)?;
         let addresses: Vec<_> = told.split_whitespace().collect();
         ensure!(addresses.len() == 2, "{addresses:?}");
         Ok(addresses.first().map(|address| format!("{address}:9443")))

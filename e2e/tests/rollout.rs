@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use streamway_crds::conditions::{PAUSED, is_true};
 use streamway_crds::{NodeState, Phase, WavePhase, names};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
@@ -151,8 +152,8 @@ fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) 
         "--delete-emptydir-data",
         "--timeout=2m",
     ];
-    kubectl.ok(&[&["drain", &node, ours], &local[..]].concat())?;
-    let elsewhere = elsewhere(&kubectl, &node, &before, rollout);
+    let drained = kubectl.ok(&[&["drain", &node, ours], &local[..]].concat());
+    let elsewhere = drained.and_then(|_| elsewhere(&kubectl, &node, &before, rollout));
     kubectl.ok(&["uncordon", &node])?;
     streamway.ready()?;
     elsewhere
@@ -160,12 +161,11 @@ fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) 
 
 /// Another leader acts, and what was evicted waits for a node of its own.
 fn elsewhere(kubectl: &Kubectl, drained: &str, before: &str, rollout: &Rollout<'_>) -> Result<()> {
-    for (verb, phase) in [
-        ("Pause", Phase::Paused),
-        ("Resume", Phase::WaitingForApproval),
-    ] {
+    for (verb, paused) in [("Pause", true), ("Resume", false)] {
         rollout.act(verb)?;
-        rollout.wait(verb, MINUTE, |status| status.phase == Some(phase))?;
+        rollout.wait(verb, MINUTE, |status| {
+            is_true(&status.conditions, PAUSED) == paused
+        })?;
     }
     let now = leader(kubectl)?;
     ensure!(now != before, "{now} leads as before");
