@@ -20,7 +20,7 @@ pub struct Wave {
     /// How many nodes may be on their way or not ready at once, as a number such as 2 or a part of the wave such as "10%". Nodes that are not ready for any other reason count too.
     #[serde(default = "one")]
     pub max_unavailable: IntOrPercent,
-    /// How long the wave is watched once all its nodes are over, before its last measurement; the next wave begins after that.
+    /// How long the wave is watched once all its nodes are over, before its last measurement; the next wave begins after that, and with 0s at once.
     #[serde(default = "bake")]
     pub bake: Duration,
     /// Whether the wave begins by itself, or waits for a RolloutAction Promote.

@@ -177,13 +177,16 @@ fn judged(
     let measured = analysis.and_then(|analysis| analysis.measured_at.as_ref());
     let why = analysis.and_then(|analysis| analysis.message.as_deref());
     let why = why.unwrap_or("it was not measured yet");
-    let told = if let Some(why) = analysis.and_then(|one| analysis::cannot_tell(spec, one)) {
-        let message = format!("wave {name} was watched long enough and is not done: {why}");
-        (Phase::Paused, message)
-    } else if measured.is_some() && !waves::is_counted(round, index, status) {
+    let passed = analysis.is_some_and(analysis::has_passed);
+    let mut members = waves::members(round, index);
+    let more = members.any(|one| one.is_begun() || one.stage == Stage::Pending);
+    let told = if measured.is_some() && !passed && !more {
         let message = format!(
             "wave {name} has no nodes any more, and when it was last measured: {why}; a RolloutAction Promote goes on"
         );
+        (Phase::Paused, message)
+    } else if let Some(why) = analysis.and_then(|one| analysis::cannot_tell(spec, one)) {
+        let message = format!("wave {name} was watched long enough and is not done: {why}");
         (Phase::Paused, message)
     } else if measured
         .zip(until)

@@ -209,7 +209,7 @@ pub(super) fn measured_next(
 }
 
 /// Whether there is a node on which something is counted, or was.
-pub(super) fn is_counted(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
+fn is_counted(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) -> bool {
     let mut begun = members(round, index).filter(|one| one.is_begun());
     begun.any(|one| one.stage != Stage::OnTheWay) || has_left(round, index, status)
 }
@@ -223,7 +223,7 @@ fn has_left(round: &Round<'_>, index: usize, status: &StreamingRolloutStatus) ->
     measured(round, index, status).is_some_and(|measured| {
         let mut nodes = measured.nodes.iter();
         !measured.left.is_empty()
-            || nodes.any(|(name, counted)| !begun.contains(&name.as_str()) && !counted.is_empty())
+            || nodes.any(|(name, counted)| !counted.is_empty() && !begun.contains(&name.as_str()))
     })
 }
 
