@@ -49,7 +49,7 @@ pub(super) fn describe(round: &Round<'_>, hold: Option<&Hold>, outcome: &mut Out
         let place = current.map_or(waves, |index| index + 1);
         format!("{place}/{waves}")
     });
-    let (phase, message) = phase(round, hold, wave.as_ref(), outcome);
+    let (phase, message) = phase(round, hold, current.zip(wave.as_ref()), outcome);
     let was = outcome.status.phase.replace(phase);
     if was != Some(phase)
         && matches!(
@@ -101,7 +101,7 @@ fn excluded(round: &Round<'_>, one: &Standing, left_out: bool) -> Option<Exclude
 fn phase(
     round: &Round<'_>,
     hold: Option<&Hold>,
-    wave: Option<&WaveStatus>,
+    wave: Option<(usize, &WaveStatus)>,
     outcome: &mut Outcome,
 ) -> (Phase, String) {
     if let Some(Hold::Spec(why)) = hold {
@@ -122,7 +122,7 @@ fn phase(
     if failing::has_failed(round, &outcome.status) {
         return failed(round, outcome);
     }
-    let Some(wave) = wave else {
+    let Some((index, wave)) = wave else {
         return complete(round);
     };
     let name = &wave.name;
@@ -151,7 +151,7 @@ fn phase(
             let message = format!("wave {name} is over and is watched until {}", until.0);
             (Phase::Baking, message)
         }
-        (WavePhase::Baking, until) => judged(round, outcome, name, until.as_ref()),
+        (WavePhase::Baking, _) => judged(round, index, wave, outcome),
         (WavePhase::Pending, _) => (Phase::Progressing, format!("wave {name} begins")),
         _ => {
             let over = nodes.updated;
@@ -164,14 +164,13 @@ fn phase(
 /// A wave whose bake is over.
 fn judged(
     round: &Round<'_>,
+    index: usize,
+    wave: &WaveStatus,
     outcome: &mut Outcome,
-    name: &str,
-    until: Option<&Time>,
 ) -> (Phase, String) {
-    let status = &outcome.status;
-    let index = status.waves.iter().position(|wave| wave.name == name);
-    let index = index.unwrap_or_default();
+    let (status, name) = (&outcome.status, &wave.name);
     let next = waves::measured_next(round, index, status);
+    let next = next.filter(|next| *next > round.now);
     let analysis = status.analysis.as_ref();
     let spec = &round.followed.rollout.spec.analysis;
     let measured = analysis.and_then(|analysis| analysis.measured_at.as_ref());
@@ -189,7 +188,7 @@ fn judged(
         let message = format!("wave {name} was watched long enough and is not done: {why}");
         (Phase::Paused, message)
     } else if measured
-        .zip(until)
+        .zip(wave.bake_until.as_ref())
         .is_some_and(|(last, until)| last.0 < waves::seen(round, until.0))
     {
         let message =

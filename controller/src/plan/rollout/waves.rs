@@ -108,13 +108,13 @@ fn bake(round: &Round<'_>, hold: Option<&Hold>, index: usize, wave: &Wave, outco
     if round.now < until {
         return outcome.wakes(until);
     }
+    let counted = is_counted(round, index, status);
     let analysis = status.analysis.as_ref();
-    let judged = match analysis.and_then(|analysis| analysis.measured_at.as_ref()) {
-        Some(last) => {
-            let last_one = last.0 >= seen(round, until) || !is_counted(round, index, status);
-            last_one && analysis.is_some_and(analysis::has_passed)
+    let judged = match analysis.and_then(|one| Some((one, one.measured_at.as_ref()?))) {
+        Some((one, last)) => {
+            analysis::has_passed(one) && (!counted || last.0 >= seen(round, until))
         }
-        None => !is_counted(round, index, status),
+        None => !counted,
     };
     if judged && settled(round, index, outcome) {
         complete(round, index, wave, outcome);
@@ -144,23 +144,13 @@ pub(super) fn complete(round: &Round<'_>, index: usize, wave: &Wave, outcome: &m
 fn judge(round: &Round<'_>, held: bool, index: usize, outcome: &mut Outcome) {
     let spec = &round.followed.rollout.spec.analysis;
     let status = &mut outcome.status;
-    if !is_counted(round, index, status) {
+    let Some(due) = measured_next(round, index, status) else {
         return;
-    }
-    let Some(started) = started(index, status) else {
-        return;
-    };
-    let before = status.analysis.clone().unwrap_or_default();
-    let last = before.measured_at.as_ref().map_or(started, |time| time.0);
-    // The clock of a leader before may have been ahead.
-    let due = if last > round.now {
-        round.now
-    } else {
-        after(last, spec.interval)
     };
     if round.now < due {
         return outcome.wakes(due);
     }
+    let before = status.analysis.clone().unwrap_or_default();
     let measured = measured(round, index, status);
     let mut judged = analysis::measure(spec, &before, measured, round.now);
     if held {
@@ -195,17 +185,24 @@ pub(super) fn seen(round: &Round<'_>, until: Timestamp) -> Timestamp {
     after(until, round.followed.rollout.spec.analysis.interval)
 }
 
-/// When the next measurement of a wave is due, if there is anything to measure.
+/// When a wave is to be measured next, if there is anything to measure.
 pub(super) fn measured_next(
     round: &Round<'_>,
     index: usize,
     status: &StreamingRolloutStatus,
 ) -> Option<Timestamp> {
+    if !is_counted(round, index, status) {
+        return None;
+    }
     let measured = status.analysis.as_ref();
     let measured = measured.and_then(|analysis| analysis.measured_at.as_ref());
     let last = measured.map_or(started(index, status)?, |time| time.0);
-    let due = after(last, round.followed.rollout.spec.analysis.interval);
-    (due > round.now && is_counted(round, index, status)).then_some(due)
+    // The clock of a leader before may have been ahead.
+    Some(if last > round.now {
+        round.now
+    } else {
+        after(last, round.followed.rollout.spec.analysis.interval)
+    })
 }
 
 /// Whether there is a node on which something is counted, or was.
