@@ -22,6 +22,31 @@ const GONE: Duration = Duration::from_secs(90);
 /// All of Streamway's objects, for kubectl.
 const OURS: &str = "app.kubernetes.io/part-of=streamway";
 
+/// The controller that leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// Its pod.
+    pub pod: String,
+    /// As its Lease names it: behind the pod's name comes what the process chose.
+    pub identity: String,
+}
+
+impl Leader {
+    /// Who holds the Lease now.
+    pub fn of(kubectl: &Kubectl) -> Result<Self> {
+        let path = "jsonpath={.spec.holderIdentity}";
+        let lease = [
+            "lease",
+            names::CONTROLLER_LEASE,
+            "-n",
+            names::SYSTEM_NAMESPACE,
+        ];
+        let identity = kubectl.ok(&[&["get"], &lease[..], &["-o", path]].concat())?;
+        let pod = identity.split('_').next().unwrap_or_default().to_owned();
+        Ok(Self { pod, identity })
+    }
+}
+
 /// Streamway in a cluster.
 #[derive(Debug)]
 pub struct Streamway<'a> {

@@ -9,7 +9,7 @@ use streamway_crds::conditions::{PAUSED, is_true};
 use streamway_crds::{NodeState, Phase, WavePhase, names};
 use streamway_e2e::cluster::Cluster;
 use streamway_e2e::kubectl::Kubectl;
-use streamway_e2e::product::{self, Streamway};
+use streamway_e2e::product::{self, Leader, Streamway};
 use streamway_e2e::rollout::{Rollout, Way};
 use streamway_e2e::suite::Suite;
 use streamway_e2e::wait;
@@ -134,12 +134,12 @@ fn ways(rollout: &Rollout<'_>, wanted: [Way; 3]) -> Result<()> {
 /// Evicts what of Streamway runs on the leader's node, but for the agent, and lets it back.
 fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) -> Result<()> {
     let kubectl = cluster.kubectl()?;
-    let before = leader(&kubectl)?;
+    let before = Leader::of(&kubectl)?;
     let path = "jsonpath={.spec.nodeName}";
     let pod = [
         "get",
         "pod",
-        &before,
+        &before.pod,
         "-n",
         names::SYSTEM_NAMESPACE,
         "-o",
@@ -160,15 +160,20 @@ fn drained(cluster: &Cluster, streamway: &Streamway<'_>, rollout: &Rollout<'_>) 
 }
 
 /// Another leader acts, and what was evicted waits for a node of its own.
-fn elsewhere(kubectl: &Kubectl, drained: &str, before: &str, rollout: &Rollout<'_>) -> Result<()> {
+fn elsewhere(
+    kubectl: &Kubectl,
+    drained: &str,
+    before: &Leader,
+    rollout: &Rollout<'_>,
+) -> Result<()> {
     for (verb, paused) in [("Pause", true), ("Resume", false)] {
         rollout.act(verb)?;
         rollout.wait(verb, MINUTE, |status| {
             is_true(&status.conditions, PAUSED) == paused
         })?;
     }
-    let now = leader(kubectl)?;
-    ensure!(now != before, "{now} leads as before");
+    let now = Leader::of(kubectl)?;
+    ensure!(now.pod != before.pod, "{} leads as before", now.pod);
     for name in ["streamway-controller", "streamway-webhook"] {
         let app = format!("app.kubernetes.io/name={name}");
         let path = "jsonpath={.items[*].spec.nodeName}";
@@ -191,21 +196,6 @@ fn elsewhere(kubectl: &Kubectl, drained: &str, before: &str, rollout: &Rollout<'
         ensure!(nodes == others, "{name} is on {nodes:?}");
     }
     Ok(())
-}
-
-/// The pod of the controller that leads.
-fn leader(kubectl: &Kubectl) -> Result<String> {
-    let path = "jsonpath={.spec.holderIdentity}";
-    let lease = [
-        "get",
-        "lease",
-        names::CONTROLLER_LEASE,
-        "-n",
-        names::SYSTEM_NAMESPACE,
-    ];
-    let holder = kubectl.ok(&[&lease[..], &["-o", path]].concat())?;
-    // Behind the pod's name comes what the process chose.
-    Ok(holder.split('_').next().unwrap_or_default().to_owned())
 }
 
 /// What Nodes declare, and their kubelets' ports.

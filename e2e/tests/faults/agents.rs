@@ -39,9 +39,7 @@ pub(crate) fn killed_by_port(scene: &Scene) -> Result<()> {
     let asker = Asker::start(scene, "one")?;
     scene.signal("one", AGENT, "-KILL")?;
     let killed = Instant::now();
-    let back = scene.until("the port is the kubelet's", killed, || {
-        Ok((scene.says("one")? == (false, 10250)).then(Instant::now))
-    })?;
+    let back = taken_back(scene, "one", killed)?;
     scene.became("one", NodeState::Failed, killed)?;
     scene.is("one", NodeState::On, NodeMode::Proxied, killed)?;
     asker.more(2)?;
@@ -71,9 +69,7 @@ pub(crate) fn hung_by_port(scene: &Scene) -> Result<()> {
     let asker = Asker::start(scene, "one")?;
     scene.signal("one", AGENT, "-STOP")?;
     let stopped = Instant::now();
-    let back = scene.until("the port is the kubelet's", stopped, || {
-        Ok((scene.says("one")? == (false, 10250)).then(Instant::now))
-    })?;
+    let back = taken_back(scene, "one", stopped)?;
     scene.became("one", NodeState::Failed, stopped)?;
     scene.kubectl.ok(&["exec", "box-one", "--", "true"])?;
     scene.kubectl.ok(&["logs", "box-one"])?;
@@ -136,6 +132,13 @@ pub(crate) fn without_rights(scene: &Scene) -> Result<()> {
 fn withdrawn(scene: &Scene, node: &str, since: Instant) -> Result<Instant> {
     scene.until("the feature is withdrawn", since, || {
         Ok((!scene.declares(node)?).then(Instant::now))
+    })
+}
+
+/// Waits until a Node names its kubelet's port and does not declare the feature; since when.
+fn taken_back(scene: &Scene, node: &str, since: Instant) -> Result<Instant> {
+    scene.until("the port is the kubelet's", since, || {
+        Ok((scene.says(node)? == (false, 10250)).then(Instant::now))
     })
 }
 

@@ -7,6 +7,7 @@ use streamway_crds::{
     NodeMode, NodeState, Phase, StreamingRolloutStatus, WavePhase, WaveStatus, names,
 };
 use streamway_e2e::OLD_KUBELET;
+use streamway_e2e::product::Leader;
 use streamway_e2e::rollout::Way;
 
 use super::agents::over;
@@ -84,18 +85,17 @@ pub(crate) fn leader_killed(scene: &Scene) -> Result<()> {
     let before = rollout.wait("the last wave is on its way", LONG, |status| {
         is(status, "rest", WavePhase::Progressing)
     })?;
-    let leader = holder(scene)?;
+    let leader = Leader::of(&scene.kubectl)?;
     let path = "jsonpath={.metadata.uid}";
-    // Behind the pod's name comes what the process chose.
-    let pod = leader.split('_').next().unwrap_or_default();
-    let get = ["get", "pod", "-n", names::SYSTEM_NAMESPACE, pod, "-o", path];
+    let pod = ["get", "pod", &leader.pod];
+    let get = [&pod[..], &["-n", names::SYSTEM_NAMESPACE, "-o", path]].concat();
     let uid = scene.kubectl.ok(&get)?;
     scene
         .cluster
         .signal_in_pod(&uid, "/controller run", "-KILL")?;
     let killed = Instant::now();
     scene.until("another leads", killed, || {
-        Ok((holder(scene)? != leader).then_some(()))
+        Ok((Leader::of(&scene.kubectl)? != leader).then_some(()))
     })?;
     let after = scene.until("the last wave bakes", killed, || {
         let status = rollout.status()?;
@@ -171,20 +171,6 @@ fn last_of(scene: &Scene) -> Result<(String, String)> {
     let told = scene.kubectl.ok(&["get", "nodestreamings", "-o", path])?;
     let (one, other) = told.trim().split_once(' ').with_context(|| told.clone())?;
     Ok((one.to_owned(), other.to_owned()))
-}
-
-/// The controller that leads.
-fn holder(scene: &Scene) -> Result<String> {
-    let path = "jsonpath={.spec.holderIdentity}";
-    let lease = [
-        "lease",
-        names::CONTROLLER_LEASE,
-        "-n",
-        names::SYSTEM_NAMESPACE,
-    ];
-    scene
-        .kubectl
-        .ok(&[&["get"][..], &lease, &["-o", path]].concat())
 }
 
 fn wave<'a>(status: &'a StreamingRolloutStatus, name: &str) -> Result<&'a WaveStatus> {
